@@ -1,0 +1,1 @@
+"""Folders of pictures, pairs, crops, loaders, and the official layouts of the benchmarks."""

@@ -1,0 +1,1 @@
+"""From a picture to a restored picture: backends, tiles, ensembles, the Restorer."""

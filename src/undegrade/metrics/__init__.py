@@ -1,0 +1,1 @@
+"""Rulers: PSNR, SSIM and the named protocols that the papers score by."""

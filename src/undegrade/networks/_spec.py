@@ -1,0 +1,93 @@
+"""What the rest of undegrade needs to know about a network, without knowing the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from torch import Tensor, nn
+
+from undegrade.core.errors import UnknownNameError, UsageError
+
+__all__ = ["Network", "NetworkSpec", "Shapes"]
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Entry name -> shape, as found in a checkpoint."""
+
+C = TypeVar("C")
+
+
+class Network(Protocol):
+    """What a network module offers: ``forward(x)`` maps (B, C, H, W) in 0..1 to (B, C, sH, sW), unclamped."""
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, sH, sW), the full-resolution result."""
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkSpec(Generic[C]):
+    """A network's identity card. One per file in ``undegrade.networks``.
+
+    Attributes:
+        name: the file's name.
+        title: the name as the paper writes it.
+        paper: citation with a link or identifier.
+        config: frozen dataclass with every number of the architecture, defaults = ``default`` preset.
+        module: builds the ``torch.nn.Module`` from a config, freshly initialised.
+        presets: preset name -> config.
+        default: the preset taken when none is named.
+        multiple_of: height and width are padded to a multiple of this before the network runs.
+        min_size: smallest height and width that the network can compute.
+        padding: how the Restorer pads, ``"reflect"`` or ``"zeros"``; a weights card may say otherwise.
+        tiling: ``"free"`` (local receptive field), ``"discouraged"`` (global pooling: tiles change the result a
+            little) or ``"required"`` (global attention: whole pictures are out of reach).
+        context: pixels around a tile that influence it noticeably; tiles overlap by this much on each side.
+        scale: output size over input size, read from a config.
+        channels: colour channels in and out, read from a config.
+        infer: official entry names and shapes -> config, or None when they are not this network's.
+        official: config -> {official entry name: our entry name, or None when the entry is never used}.
+            Several official names may lead to one of ours (shared tensors); the last one in the file wins.
+        local: for networks with a local (TLC) form: (module, train height and width) -> the module in local form.
+    """
+
+    name: str
+    title: str
+    paper: str
+    config: type[C]
+    module: Callable[[C], nn.Module]
+    presets: Mapping[str, C]
+    default: str
+    infer: Callable[[Shapes], C | None]
+    official: Callable[[C], Mapping[str, str | None]]
+    multiple_of: int = 1
+    min_size: int = 1
+    padding: Literal["reflect", "zeros"] = "reflect"
+    tiling: Literal["free", "discouraged", "required"] = "discouraged"
+    context: int = 32
+    scale: Callable[[C], int] = lambda config: 1
+    channels: Callable[[C], int] = lambda config: 3
+    local: Callable[[nn.Module, tuple[int, int]], nn.Module] | None = None
+
+    def configure(self, preset: str | None = None, **numbers: Any) -> C:
+        """The config of ``preset`` with single numbers replaced.
+
+        Raises:
+            UnknownNameError: no such preset, or no such number.
+        """
+        name = preset or self.default
+        if name not in self.presets:
+            raise UnknownNameError(f"preset of {self.name}", name, self.presets)
+        known = [field.name for field in fields(self.config)]  # type: ignore[arg-type]
+        for key in numbers:
+            if key not in known:
+                raise UnknownNameError(f"number of {self.name}", key, known)
+        try:
+            return replace(self.presets[name], **numbers)  # type: ignore[type-var]
+        except TypeError as error:
+            raise UsageError(f"{self.name}: {error}") from error
+
+    def build(self, config: C | None = None) -> nn.Module:
+        """A freshly initialised module for ``config`` (default: the default preset)."""
+        return self.module(self.presets[self.default] if config is None else config)

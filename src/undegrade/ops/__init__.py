@@ -1,0 +1,1 @@
+"""Pure tensor functions: colour, resizing, padding, windows, Bayer patterns, JPEG."""

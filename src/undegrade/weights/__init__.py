@@ -1,0 +1,1 @@
+"""Weights: cards, files, strict loading, conversion of official checkpoints."""
