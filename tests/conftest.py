@@ -1,1 +1,1 @@
-"""Makes ``weight_rule`` and ``parity`` importable from every test folder (pytest puts this file's folder on the path)."""
+"""Makes ``weight_rule`` and ``parity`` importable everywhere: pytest puts the folder of this file on the path."""
