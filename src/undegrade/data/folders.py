@@ -1,0 +1,217 @@
+"""Folders of pictures, alone or in pairs: what lies where, and which input belongs to which target.
+
+Pictures are matched by *key*, a text made from the path below the folder without its suffix, so `rain/001.webp`
+meets `norain/001.png`. Data sets with other habits bring a rule of their own (`RULES`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
+
+__all__ = [
+    "RULES",
+    "SUFFIXES",
+    "Key",
+    "Matching",
+    "Pair",
+    "list_pictures",
+    "match",
+    "match_folders",
+    "natural",
+    "pair_folders",
+    "rule",
+]
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif"}
+)
+
+Key = Callable[[str], str]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A degraded picture and what it should look like.
+
+    Attributes:
+        name: path of the input below its folder, without suffix; unique within a set.
+        input, target: the two files. Several pairs may share one target (RESIDE: ten hazes of one room).
+    """
+
+    name: str
+    input: Path
+    target: Path
+
+
+@dataclass(frozen=True)
+class Matching:
+    """The outcome of putting two folders side by side.
+
+    Attributes:
+        pairs: in natural order of their names.
+        lonely_inputs, lonely_targets: files without a partner.
+        ambiguous: key -> the several files on one side (``b.png`` and ``b.jpg``) that claim it.
+    """
+
+    pairs: tuple[Pair, ...]
+    lonely_inputs: tuple[Path, ...] = ()
+    lonely_targets: tuple[Path, ...] = ()
+    ambiguous: Mapping[str, tuple[Path, ...]] | None = None
+
+
+def natural(text: str) -> list[tuple[int, int | str]]:
+    """Sorting key by which ``img2`` comes before ``img10``."""
+    parts = re.split(r"(\d+)", text.lower())
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+
+
+def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
+    """The picture files in ``folder``, in natural order of their paths; hidden files and folders are skipped.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"no folder '{folder}': give the folder that holds the pictures")
+    entries = folder.rglob("*") if recursive else folder.iterdir()
+    found = [
+        entry
+        for entry in entries
+        if entry.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
+        and entry.is_file()
+    ]
+    return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def _before_underscore(name: str) -> str:
+    """``1400_1`` -> ``1400``, ``0005_0.8_0.2`` -> ``0005`` (RESIDE: one clear picture, many hazes)."""
+    folder, slash, stem = name.rpartition("/")
+    return folder + slash + stem.split("_", 1)[0]
+
+
+def _before_last_underscore(name: str) -> str:
+    """``901_14`` -> ``901`` (Rain1400: fourteen rains of one picture)."""
+    folder, slash, stem = name.rpartition("/")
+    return folder + slash + stem.rpartition("_")[0] if "_" in stem else name
+
+
+def _without_scale(name: str) -> str:
+    """``baboonx4`` -> ``baboon`` (DIV2K and the super-resolution benchmarks)."""
+    return re.sub(r"x[2348]$", "", name)
+
+
+def _without_side(name: str) -> str:
+    """Drops the words that tell the two sides apart: ``scene001/blur/blur_1`` and ``scene001/gt/gt_1`` -> ``scene001//1``."""
+    words = r"blur_gamma|blur|sharp|norain|rain|hazy|snow|input|target|gt|clear|clean"
+    return re.sub(rf"(?<![a-z])(?:{words})(?![a-z])[-_]?", "", name, flags=re.IGNORECASE)
+
+
+RULES: Mapping[str, Key | None] = {
+    "stem": lambda name: name,
+    "before-underscore": _before_underscore,
+    "before-last-underscore": _before_last_underscore,
+    "without-scale": _without_scale,
+    "without-side": _without_side,
+    "order": None,
+}
+"""Pairing rules by name. ``order`` has no key: the n-th input belongs to the n-th target."""
+
+
+def rule(name: str) -> Key | None:
+    """The pairing rule called ``name``.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    if name not in RULES:
+        raise UnknownNameError("pairing rule", name, RULES)
+    return RULES[name]
+
+
+def match(
+    inputs: Sequence[tuple[str, Path]], targets: Sequence[tuple[str, Path]], key: Key | None = RULES["stem"]
+) -> Matching:
+    """Which input belongs to which target.
+
+    Args:
+        inputs, targets: (path below the folder without suffix, file) of either side.
+        key: made into a key on both sides; a target that answers to its plain name too is found under both,
+            so ``1400_1`` finds a target called ``1400_1`` before one called ``1400``. None pairs by position.
+    """
+    if key is None:
+        both = min(len(inputs), len(targets))
+        pairs = tuple(Pair(name, file, target) for (name, file), (_, target) in zip(inputs, targets, strict=False))
+        lonely = [tuple(file for _, file in side[both:]) for side in (inputs, targets)]
+        return Matching(pairs, *lonely)
+    plain = _by_key(targets, lambda name: name)
+    keyed = _by_key(targets, key)
+    pairs_found, lonely_inputs, used = [], [], set()
+    ambiguous = {name: files for name, files in _by_key(inputs, lambda name: name).items() if len(files) > 1}
+    for name, file in inputs:
+        files = plain.get(name) or plain.get(key(name)) or keyed.get(key(name))
+        if not files:
+            lonely_inputs.append(file)
+            continue
+        if len(files) > 1:
+            ambiguous[name] = files
+        used.update(files)
+        pairs_found.append(Pair(name, file, files[0]))
+    lonely_targets = tuple(file for _, file in targets if file not in used)
+    return Matching(tuple(pairs_found), tuple(lonely_inputs), lonely_targets, ambiguous)
+
+
+def _by_key(side: Sequence[tuple[str, Path]], key: Key) -> dict[str, tuple[Path, ...]]:
+    found: dict[str, tuple[Path, ...]] = {}
+    for name, file in side:
+        found[key(name)] = (*found.get(key(name), ()), file)
+    return found
+
+
+def _named(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
+    return [(file.relative_to(folder).with_suffix("").as_posix(), file) for file in list_pictures(folder, recursive)]
+
+
+def match_folders(
+    inputs: Path | str, targets: Path | str, key: Key | str | None = "stem", recursive: bool = False
+) -> Matching:
+    """`match` over the pictures of two folders; ``key`` may be the name of a rule."""
+    found = rule(key) if isinstance(key, str) else key
+    return match(_named(Path(inputs), recursive), _named(Path(targets), recursive), found)
+
+
+def pair_folders(
+    inputs: Path | str, targets: Path | str, key: Key | str | None = "stem", recursive: bool = False
+) -> list[Pair]:
+    """The pairs of two folders, in natural order of the input names. Targets without an input are left out.
+
+    Args:
+        inputs, targets: folders; suffixes may differ.
+        key: name of a rule of `RULES`, or a function from the path below the folder (no suffix) to a key.
+        recursive: look into subfolders too, which then are part of the name.
+
+    Raises:
+        InputError: a folder is missing or holds no picture.
+        UsageError: an input has no target, or several claim it.
+    """
+    matching = match_folders(inputs, targets, key, recursive)
+    if not matching.pairs and not matching.lonely_inputs:
+        raise InputError(f"no pictures in '{inputs}': known suffixes are {' '.join(sorted(SUFFIXES))}")
+    if matching.lonely_inputs:
+        first, count = matching.lonely_inputs[0], len(matching.lonely_inputs)
+        raise UsageError(
+            f"{count} of the inputs have no target, first '{first.name}' (nothing of that name in '{targets}'): "
+            "undegrade data check lists them; another pairing rule may fit"
+        )
+    if matching.ambiguous:
+        name, files = next(iter(matching.ambiguous.items()))
+        raise UsageError(
+            f"'{name}' is claimed by {' and '.join(file.name for file in files)}: keep one file for each name"
+        )
+    return list(matching.pairs)
