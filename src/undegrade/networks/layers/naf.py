@@ -1,0 +1,146 @@
+"""Blocks without activation functions (NAFNet, ECCV 2022) and the U that M3SNet and both MHNets build from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
+
+__all__ = ["Decoder", "Encoder", "LayerNorm2d", "NAFBlock", "gate", "pad_zeros", "to_local", "up"]
+
+
+def gate(x: Tensor) -> Tensor:
+    """SimpleGate: the first half of the channels times the second half."""
+    first, second = x.chunk(2, dim=1)
+    return first * second
+
+
+def up(channels: int) -> nn.Sequential:
+    """Double the size, halve the channels: 1x1 convolution without bias, then pixel shuffle."""
+    return nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2))
+
+
+def pad_zeros(x: Tensor, multiple: int) -> Tensor:
+    """Zeros at the bottom and right until both sides are multiples of ``multiple``."""
+    rows, columns = -x.shape[-2] % multiple, -x.shape[-1] % multiple
+    return F.pad(x, (0, columns, 0, rows)) if rows or columns else x
+
+
+class LayerNorm2d(nn.Module):
+    """Layer norm over the channels of each pixel, biased variance, eps 1e-6 inside the root.
+
+    Runs natively on the channels-last view, which keeps statistics in float32 for half-precision input and costs no
+    copy when the tensor is channels-last in memory.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, eps=1e-6)
+        return y.permute(0, 3, 1, 2)
+
+
+class NAFBlock(nn.Module):
+    """Gated depth-wise convolution with simplified channel attention (SCA), then a gated feed-forward half.
+
+    Both halves are residual and scaled by ``beta`` and ``gamma``, which start at zero: a fresh block is the identity.
+    ``window`` is None for the global mean of SCA, or the window of its local form (see ``to_local``).
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.norm1 = LayerNorm2d(channels)
+        self.conv1 = nn.Conv2d(channels, wide, 1)
+        self.conv2 = nn.Conv2d(wide, wide, 3, padding=1, groups=wide)
+        self.sca = nn.Conv2d(channels, channels, 1)
+        self.conv3 = nn.Conv2d(channels, channels, 1)
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.norm2 = LayerNorm2d(channels)
+        self.conv4 = nn.Conv2d(channels, wide, 1)
+        self.conv5 = nn.Conv2d(channels, channels, 1)
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.window: Window | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> the same shape."""
+        y = gate(self.conv2(self.conv1(self.norm1(x))))
+        attention = self.sca(window_mean(y, self.window))
+        y = y * spread(attention, y.shape[-2], y.shape[-1])
+        x = x + self.beta * self.conv3(y)
+        return x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+
+
+class Encoder(nn.Module):
+    """Levels of NAFBlocks; a 2x2 convolution with stride 2 after each doubles the channels.
+
+    Args:
+        width: channels of the first level.
+        blocks: how many blocks each level has.
+    """
+
+    def __init__(self, width: int, blocks: Sequence[int]) -> None:
+        super().__init__()
+        widths = [width << level for level in range(len(blocks))]
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(NAFBlock(channels) for _ in range(count)))
+            for channels, count in zip(widths, blocks, strict=True)
+        )
+        self.downs = nn.ModuleList(nn.Conv2d(channels, 2 * channels, 2, stride=2) for channels in widths)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """(B, w, H, W) -> what goes on below, (B, w 2^L, H / 2^L, W / 2^L), and the features of each level."""
+        features = []
+        for level, down in zip(self.levels, self.downs, strict=True):
+            features.append(level(x))
+            x = down(features[-1])
+        return x, features
+
+
+class Decoder(nn.Module):
+    """Ups, skip additions and NAFBlocks, the deepest level first.
+
+    Args:
+        width: channels of the last level, at full resolution.
+        blocks: how many blocks each level has, the deepest first.
+    """
+
+    def __init__(self, width: int, blocks: Sequence[int]) -> None:
+        super().__init__()
+        widths = [width << level for level in reversed(range(len(blocks)))]
+        self.ups = nn.ModuleList(up(2 * channels) for channels in widths)
+        self.levels = nn.ModuleList(
+            nn.Sequential(*(NAFBlock(channels) for _ in range(count)))
+            for channels, count in zip(widths, blocks, strict=True)
+        )
+
+    def forward(self, x: Tensor, skips: Sequence[Tensor]) -> list[Tensor]:
+        """Add ``skips`` (level 0 first, as the encoder gives them) and return every level's result, deepest first."""
+        features = []
+        for rise, level, skip in zip(self.ups, self.levels, reversed(skips), strict=True):
+            x = level(rise(x) + skip)
+            features.append(x)
+        return features
+
+
+def to_local(module: nn.Module, width: int, train_size: tuple[int, int]) -> nn.Module:
+    """Give every NAFBlock inside ``module`` the window of its level; a level is told by its channels.
+
+    Args:
+        module: a network whose channels are ``width`` at full resolution and double with every halving.
+        width: those channels.
+        train_size: height and width of the training patches.
+    """
+    for block in module.modules():
+        if isinstance(block, NAFBlock):
+            level = (block.conv3.out_channels // width).bit_length() - 1
+            block.window = window_at(level, train_size)
+    return module

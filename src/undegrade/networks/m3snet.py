@@ -1,0 +1,169 @@
+"""M3SNet: one U of NAFBlocks with channel attention at the bottom and fused skips; deblurring and deraining.
+
+What is new against NAFNet: the bottom is a multi-head attention between channels (MHAMB), and a feature fusion
+middleware (FFM) mixes each encoder feature with the one below it before it goes to the decoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from undegrade.core.errors import UsageError
+from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks.layers.channel_attention import ChannelAttention
+from undegrade.networks.layers.naf import Decoder, Encoder, NAFBlock, pad_zeros, to_local, up
+
+__all__ = ["SPEC", "M3SNet", "M3SNetConfig"]
+
+_LEVELS = 4
+_MULTIPLE = 1 << _LEVELS
+
+
+@dataclass(frozen=True)
+class M3SNetConfig:
+    """Every number of an M3SNet.
+
+    Attributes:
+        width: channels at full resolution; even, doubled at each of the four halvings.
+        enc_blocks: NAFBlocks of the four encoder levels, full resolution first.
+        middle_blocks: attention blocks at the bottom.
+        dec_blocks: NAFBlocks of the four decoder levels, deepest first.
+        colors: channels of the picture.
+    """
+
+    width: int = 32
+    enc_blocks: tuple[int, ...] = (1, 1, 1, 28)
+    middle_blocks: int = 1
+    dec_blocks: tuple[int, ...] = (1, 1, 1, 1)
+    colors: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("enc_blocks", "dec_blocks"):
+            blocks = tuple(getattr(self, name))
+            object.__setattr__(self, name, blocks)
+            if len(blocks) != _LEVELS or min(blocks) < 0:
+                raise UsageError(f"{name}={blocks}: give one count of 0 or more for each of the {_LEVELS} levels")
+        if self.width < 2 or self.width % 2:
+            raise UsageError(f"width={self.width}: give an even number of 2 or more")
+
+
+class Fusion(nn.Module):
+    """One step of the FFM: a feature plus the doubled deeper one, through a NAFBlock."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.up = up(2 * channels)
+        self.block = NAFBlock(channels)
+
+    def forward(self, feature: Tensor, deeper: Tensor) -> Tensor:
+        """(B, C, H, W) and (B, 2C, H/2, W/2) -> (B, C, H, W)."""
+        y: Tensor = self.block(feature + self.up(deeper))
+        return y
+
+
+class M3SNet(nn.Module):
+    """The network of arXiv 2305.05146; ``forward`` keeps the size of its input."""
+
+    def __init__(self, config: M3SNetConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.intro = nn.Conv2d(config.colors, width, 3, padding=1)
+        self.encoder = Encoder(width, config.enc_blocks)
+        self.middle = nn.Sequential(*(ChannelAttention(width << _LEVELS) for _ in range(config.middle_blocks)))
+        self.fusions = nn.ModuleList(Fusion(width << level) for level in (0, 1, 2, 0, 1))
+        self.decoder = Decoder(width, config.dec_blocks)
+        self.ending = nn.Conv2d(width, config.colors, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, colors, H, W) in 0..1 -> the same shape, not clamped.
+
+        The official network pads with zeros to multiples of 16 and returns the padded size; this one crops.
+        """
+        height, width = x.shape[-2:]
+        x = pad_zeros(x, _MULTIPLE).contiguous(memory_format=torch.channels_last)
+        bottom, features = self.encoder(self.intro(x))
+        *_, full = self.decoder(self.middle(bottom), self.fuse(features))
+        y: Tensor = self.ending(full) + x
+        return y[..., :height, :width]
+
+    def fuse(self, features: list[Tensor]) -> list[Tensor]:
+        """FFM: two passes over the encoder features, the second one level shorter. Every step takes what the pass
+        before left, never a result of its own pass.
+        """
+        e0, e1, e2, e3 = features
+        f0, f1, f2 = self.fusions[0](e0, e1), self.fusions[1](e1, e2), self.fusions[2](e2, e3)
+        return [self.fusions[3](f0, f1), self.fusions[4](f1, f2), f2, e3]
+
+
+def _infer(shapes: Shapes) -> M3SNetConfig | None:
+    if "intro.weight" not in shapes or "middle_ups.0.0.weight" not in shapes:
+        return None
+
+    def blocks(prefix: str) -> int:
+        found = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
+        return len(found)
+
+    width, colors = shapes["intro.weight"][:2]
+    return M3SNetConfig(
+        width=width,
+        enc_blocks=tuple(blocks(f"encoders.{level}.") for level in range(_LEVELS)),
+        middle_blocks=blocks("middle_blks."),
+        dec_blocks=tuple(blocks(f"decoders.{level}.") for level in range(_LEVELS)),
+        colors=colors,
+    )
+
+
+def _official(config: M3SNetConfig) -> Mapping[str, str | None]:
+    with torch.device("meta"):
+        ours = M3SNet(config).state_dict()
+    return {_official_name(name): name for name in ours}
+
+
+def _official_name(name: str) -> str:
+    name = name.replace(".sca.", ".sca.1.")
+    if name.startswith("fusions."):
+        _, step, part, rest = name.split(".", 3)
+        return f"middle.{step}.0.{rest}" if part == "block" else f"middle_ups.{step}.{rest}"
+    for ours, official in (
+        ("encoder.levels.", "encoders."),
+        ("encoder.downs.", "downs."),
+        ("middle.", "middle_blks."),
+        ("decoder.ups.", "ups."),
+        ("decoder.levels.", "decoders."),
+    ):
+        if name.startswith(ours):
+            return official + name.removeprefix(ours)
+    return name
+
+
+def _local(module: nn.Module, train_size: tuple[int, int]) -> nn.Module:
+    assert isinstance(module, M3SNet)
+    return to_local(module, module.intro.out_channels, train_size)
+
+
+SPEC = NetworkSpec(
+    name="m3snet",
+    title="M3SNet",
+    paper="Gao, Yang, Zhang, Dang: A Mountain-Shaped Single-Stage Network for Accurate Image Restoration, "
+    "arXiv 2305.05146; The Visual Computer, 2024",
+    config=M3SNetConfig,
+    module=M3SNet,
+    presets={
+        "m3snet_w32": M3SNetConfig(),
+        "m3snet_w64": M3SNetConfig(width=64),
+        "m3snet_w16_d8": M3SNetConfig(width=16, enc_blocks=(1, 1, 1, 8)),  # ours, for the shipped weights
+    },
+    default="m3snet_w32",
+    infer=_infer,
+    official=_official,
+    multiple_of=_MULTIPLE,
+    padding="reflect",
+    tiling="discouraged",
+    context=64,
+    channels=lambda config: config.colors,
+    local=_local,
+)
