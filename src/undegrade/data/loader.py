@@ -1,0 +1,60 @@
+"""Batches of patches, drawn ahead by worker processes if asked; the stream does not depend on how many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from undegrade.data.patches import Patches
+
+__all__ = ["BatchPlan", "batches"]
+
+BatchPlan = Callable[[int], tuple[int, int]]
+"""step -> (patches in the joint batch of all processes, patch size in pixels)."""
+
+_Place = tuple[int, int, int]  # step, place in the batch, patch size
+
+
+class _Samples(Dataset[tuple[Tensor, Tensor]]):
+    def __init__(self, patches: Patches) -> None:
+        self.patches = patches
+
+    def __getitem__(self, place: _Place) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        torch.set_num_threads(1) if torch.utils.data.get_worker_info() else None
+        return self.patches.sample(*place)
+
+
+class _Steps(Sampler[list[_Place]]):
+    """This process's share of every joint batch from ``first`` on, without end."""
+
+    def __init__(self, plan: BatchPlan, first: int, rank: int, world: int) -> None:
+        self.plan, self.first, self.rank, self.world = plan, first, rank, world
+
+    def __iter__(self) -> Iterator[list[_Place]]:
+        step = self.first
+        while True:
+            count, size = self.plan(step)
+            share = count // self.world
+            yield [(step, place, size) for place in range(self.rank * share, (self.rank + 1) * share)]
+            step += 1
+
+
+def batches(
+    patches: Patches, plan: BatchPlan, *, first: int = 0, workers: int = 0, rank: int = 0, world: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless (inputs, targets), each (B, 3, size, size), beginning at step ``first``.
+
+    With ``world`` processes each yields its own part of the joint batch: rank r the r-th slice, so that all together see
+    exactly what one process would.
+    """
+    loader = DataLoader(
+        _Samples(patches),
+        batch_sampler=_Steps(plan, first, rank, world),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=False,
+    )
+    yield from loader

@@ -1,0 +1,235 @@
+"""Training patches: from folders of pictures to (input, target) pairs, the same for a seed whatever reads them.
+
+A sample is named by (seed, step, place in the batch). Its own generator is seeded by these three numbers, so the number of
+workers, the number of processes and a restart in the middle change nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+from undegrade.core.errors import InputError, UsageError
+from undegrade.core.image import load_rgb
+from undegrade.data.augment import Augmentation, augment
+from undegrade.data.folders import list_pictures, pair_folders
+
+__all__ = ["Degrade", "Patches", "Source", "sample_generator"]
+
+Degrade = Callable[..., Tensor]
+"""``degrade(clean, generator, **strength) -> degraded``, both (C, H, W) in 0..1; see ``undegrade.tasks.Task``."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One ingredient of the training stream: clean pictures to be degraded, or finished pairs.
+
+    Attributes:
+        clean: folder of clean pictures, searched with its subfolders.
+        inputs, targets: folders of degraded and clean pictures, paired by stem.
+        depth: folder of depth maps with the stems of ``clean``; handed to the degradation as ``depth``.
+        weight: how often this ingredient is drawn, relative to the others.
+        strength: fixed or ranged parameters handed to the degradation.
+    """
+
+    clean: Path | None = None
+    inputs: Path | None = None
+    targets: Path | None = None
+    depth: Path | None = None
+    weight: float = 1.0
+    strength: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if (self.clean is None) == (self.inputs is None) or (self.inputs is None) != (self.targets is None):
+            raise UsageError("a source names either 'clean' or both 'inputs' and 'targets'")
+        if not self.weight > 0:
+            raise UsageError(f"weight={self.weight} of a source: must be above 0")
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """Files of one training picture and the source it belongs to."""
+
+    target: Path
+    input: Path | None
+    depth: Path | None
+    source: Source
+    area: int
+
+    @property
+    def name(self) -> str:
+        return self.target.stem
+
+
+def sample_generator(*numbers: int) -> Generator:
+    """A generator that depends on all of ``numbers`` and on nothing else."""
+    state = np.random.SeedSequence(numbers).generate_state(2, np.uint32)
+    return Generator().manual_seed(int(state[0]) << 32 | int(state[1]))
+
+
+class Patches:
+    """Draws training patches from several sources, and holds some pictures back for validation.
+
+    Args:
+        sources: the ingredients.
+        degrade: the task's degradation, needed by ``clean`` sources.
+        margin: pixels around a patch that the degradation reaches; cut larger, degraded, trimmed.
+        augmentation: see ``undegrade.data.augment``.
+        held_back: how many pictures are kept for validation; picked by a hash of their names, from each source in
+            proportion to its weight, so that they stay the same when pictures are added.
+        cache_mb: decoded pictures kept in memory, in MiB.
+        seed: of the whole stream.
+
+    Raises:
+        InputError: a folder is missing or empty.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        degrade: Degrade | None,
+        *,
+        margin: int = 0,
+        augmentation: Augmentation = "dihedral",
+        held_back: int = 0,
+        cache_mb: int = 2048,
+        seed: int = 0,
+    ) -> None:
+        self.degrade, self.margin, self.augmentation, self.seed = degrade, margin, augmentation, seed
+        self._decode = _Cache(cache_mb * 2**20)
+        self._train: list[list[_Picture]] = []
+        self.validation: list[_Picture] = []
+        total = sum(source.weight for source in sources)
+        for source in sources:
+            if source.clean is not None and degrade is None:
+                raise UsageError("this task has no degradation model: give pairs ('inputs' and 'targets')")
+            pictures = _open(source)
+            kept = min(round(held_back * source.weight / total), len(pictures) // 2)
+            by_hash = sorted(pictures, key=lambda picture: hashlib.sha256(picture.name.encode()).digest())
+            self.validation += by_hash[:kept]
+            self._train.append(sorted(by_hash[kept:], key=lambda picture: str(picture.target)))
+        self._weights = torch.tensor([source.weight / total for source in sources], dtype=torch.float64)
+        self._areas = [torch.tensor([p.area for p in group], dtype=torch.float64) for group in self._train]
+
+    def __len__(self) -> int:
+        """Pictures that are trained on."""
+        return sum(map(len, self._train))
+
+    def sample(self, step: int, place: int, size: int) -> tuple[Tensor, Tensor]:
+        """The patch at ``place`` of the batch of ``step``: (input, target), (3, size, size) floats in 0..1.
+
+        Larger pictures are drawn more often (by area). For a degradation that shrinks (super-resolution), ``size`` is the
+        size of the target.
+        """
+        generator = sample_generator(self.seed, step, place)
+        group = int(torch.multinomial(self._weights, 1, generator=generator))
+        picture = self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
+        margin = self.margin if picture.input is None else 0
+        planes = _crop(self._planes(picture), size + 2 * margin, generator)
+        planes = augment(planes, self.augmentation, generator)
+        return self._pair(picture, planes, margin, generator)
+
+    def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
+        """Validation picture ``index`` as (name, input, target): its centre of at most ``crop`` pixels, degraded the same way
+        every time."""
+        picture = self.validation[index]
+        planes = self._planes(picture)
+        height, width = (min(length, crop) // 12 * 12 or length for length in planes[0].shape[-2:])
+        top, left = (planes[0].shape[-2] - height) // 2, (planes[0].shape[-1] - width) // 2
+        planes = [plane[..., top : top + height, left : left + width] for plane in planes]
+        seed = int.from_bytes(hashlib.sha256(picture.name.encode()).digest()[:4])
+        degraded, clean = self._pair(picture, planes, 0, sample_generator(seed), **strength)
+        return picture.name, degraded, clean
+
+    def _planes(self, picture: _Picture) -> list[Tensor]:
+        """Target, and input or depth if there is one, still in their stored integers."""
+        extra = picture.input or picture.depth
+        files = [picture.target] if extra is None else [picture.target, extra]
+        planes = [self._decode(path) for path in files]
+        if len({plane.shape[-2:] for plane in planes}) > 1:
+            sizes = " and ".join(f"{plane.shape[-1]}x{plane.shape[-2]}" for plane in planes)
+            raise InputError(f"{picture.target}: pair of different sizes ({sizes}); check with 'undegrade data check'")
+        return planes
+
+    def _pair(
+        self, picture: _Picture, planes: list[Tensor], margin: int, generator: Generator, **strength: Any
+    ) -> tuple[Tensor, Tensor]:
+        target = _to_float(planes[0])
+        if picture.input is not None:
+            return _to_float(planes[1]).contiguous(), target.contiguous()
+        extra = {"depth": planes[1][:1].float()} if picture.depth is not None else {}
+        assert self.degrade is not None
+        degraded = self.degrade(target, generator, **extra, **{**picture.source.strength, **strength})
+        scale = target.shape[-1] // degraded.shape[-1]
+        return _trim(degraded, margin // scale).contiguous(), _trim(target, margin).contiguous()
+
+
+class _Cache:
+    """Decoded files as (C, H, W) integer tensors, the least recently used dropped first."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+        self.held: OrderedDict[Path, Tensor] = OrderedDict()
+
+    def __call__(self, path: Path) -> Tensor:
+        if path in self.held:
+            self.held.move_to_end(path)
+            return self.held[path]
+        pixels: NDArray[Any] = load_rgb(path)
+        tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        self.held[path] = tensor
+        self.size += tensor.nbytes
+        while self.size > self.limit and len(self.held) > 1:
+            self.size -= self.held.popitem(last=False)[1].nbytes
+        return tensor
+
+
+def _open(source: Source) -> list[_Picture]:
+    if source.clean is not None:
+        targets: list[tuple[Path, Path | None]] = [(path, None) for path in list_pictures(source.clean, recursive=True)]
+    else:
+        assert source.inputs is not None
+        assert source.targets is not None
+        targets = [(pair.target, pair.input) for pair in pair_folders(source.inputs, source.targets)]
+    if not targets:
+        raise InputError(f"{source.clean or source.inputs}: no pictures there")
+    depths = {path.stem: path for path in list_pictures(source.depth)} if source.depth is not None else {}
+    pictures = []
+    for target, degraded in targets:
+        if depths and target.stem not in depths:
+            raise InputError(f"{target.name}: no depth map of that stem in {source.depth}")
+        with Image.open(target) as header:
+            area = header.width * header.height
+        pictures.append(_Picture(target, degraded, depths.get(target.stem), source, area))
+    return pictures
+
+
+def _crop(planes: list[Tensor], size: int, generator: Generator) -> list[Tensor]:
+    """The same random square of every plane; pictures smaller than it are mirrored at the bottom and right first."""
+    height, width = planes[0].shape[-2:]
+    while height < size or width < size:
+        pad = (0, min(max(size - width, 0), width - 1), 0, min(max(size - height, 0), height - 1))
+        planes = [F.pad(plane.float(), pad, mode="reflect").to(plane.dtype) for plane in planes]
+        height, width = planes[0].shape[-2:]
+    top = int(torch.randint(0, height - size + 1, (1,), generator=generator))
+    left = int(torch.randint(0, width - size + 1, (1,), generator=generator))
+    return [plane[..., top : top + size, left : left + size] for plane in planes]
+
+
+def _to_float(plane: Tensor) -> Tensor:
+    return plane.float() / (65535.0 if plane.dtype == torch.uint16 else 255.0)
+
+
+def _trim(tensor: Tensor, margin: int) -> Tensor:
+    return tensor[..., margin:-margin, margin:-margin] if margin else tensor

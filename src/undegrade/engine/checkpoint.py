@@ -1,0 +1,42 @@
+"""Checkpoints: everything that a run needs to go on as if it had never stopped, written so that a crash leaves the old one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from undegrade.core.errors import WeightsError
+
+__all__ = ["load", "save"]
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Writes ``state`` beside ``path``, flushes it to disk, then renames it over ``path``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with beside.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The state that ``save`` wrote, on the CPU; nothing but tensors and plain values is unpickled.
+
+    Raises:
+        WeightsError: the file is damaged or not a checkpoint of undegrade.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path}: not a usable checkpoint ({' '.join(str(error).split())[:120]})") from error
+    if not isinstance(state, dict) or "step" not in state:
+        raise WeightsError(f"{path}: no checkpoint of a training run (key 'step' is missing)")
+    return state

@@ -1,0 +1,82 @@
+"""What a run tells: one JSON line per event in a file always, a line on the terminal, TensorBoard if wanted."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+__all__ = ["RunLog"]
+
+
+class RunLog:
+    """Writes ``log.jsonl`` in the run's folder and shows progress.
+
+    Args:
+        folder: of the run.
+        total: steps of the whole run.
+        quiet: only the file (processes other than the first, tests).
+        tensorboard: also write scalars and pictures for TensorBoard, when that extra is installed.
+    """
+
+    def __init__(self, folder: Path, total: int, *, quiet: bool = False, tensorboard: bool = True) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        self._task = self._bar.add_task(folder.name, total=total, note="")
+        self._board = _tensorboard(folder) if tensorboard and not quiet else None
+        self._note: dict[str, str] = {}
+
+    def __enter__(self) -> RunLog:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def event(self, kind: str, step: int, **values: Any) -> None:
+        """One event; numbers among ``values`` also go to the terminal line and to TensorBoard."""
+        self._file.write(json.dumps({"event": kind, "step": step, "time": round(time.time(), 3), **values}) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float):
+                self._note[name] = f"{name} {value:.4g}"
+                if self._board is not None:
+                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        self._bar.update(self._task, note="  ".join(self._note.values()))
+
+    def picture(self, name: str, step: int, picture: Any) -> None:
+        """A (C, H, W) picture in 0..1 for TensorBoard."""
+        if self._board is not None:
+            self._board.add_image(name, picture, step)
+
+    def advance(self, progress: float) -> None:
+        """Moves the bar to ``progress`` in 0..1."""
+        total = self._bar.tasks[0].total or 0
+        self._bar.update(self._task, completed=progress * total)
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder))  # type: ignore[no-untyped-call]

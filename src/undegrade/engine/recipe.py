@@ -1,0 +1,209 @@
+"""The recipe of a training run: a flat YAML file, read into typed fields; a mistyped key fails with the nearest name."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.data.augment import Augmentation
+from undegrade.data.patches import Source
+
+__all__ = ["Patch", "Recipe", "shipped_recipes"]
+
+Precision = Literal["float32", "bf16", "fp16"]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One phase of the progressive patch schedule.
+
+    Attributes:
+        until: the phase lasts until this share of the training is done, 0..1.
+        size: patch side in pixels (of the target).
+        batch: patches in the joint batch of all processes.
+    """
+
+    until: float
+    size: int
+    batch: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides what a run computes. Paths are relative to ``data``.
+
+    Attributes:
+        name: of the run; also its folder under ``runs/``.
+        task, network, preset: names from the catalogues.
+        numbers: single numbers of the network that differ from the preset.
+        sources: where patches come from, see ``undegrade.data.patches.Source``.
+        data: folder that the sources' paths are relative to.
+        patches: progressive patch sizes, see ``Patch``.
+        augmentation: flips and turns.
+        held_back: pictures kept for validation.
+        validate_at: strengths to validate with, one score each; empty means the drawn one.
+        validate_crop: side of the central part that is validated, pixels.
+        validate_every: steps between validations.
+        steps: optimiser steps.
+        max_minutes: a time budget; the rate reaches its floor when steps or minutes run out, whichever is first.
+            With it a run is not repeatable to the bit.
+        optimiser, lr, lr_min, betas, weight_decay: Adam or AdamW; rate in 1/step units, cosine from ``lr`` to ``lr_min``.
+        milestones: instead of the cosine, halve the rate at these shares of the training.
+        warmup: steps of linear warm-up.
+        loss: loss name -> weight, see ``undegrade.engine.losses``.
+        clip: largest total gradient norm, 0 = off.
+        accumulate: micro-batches per step.
+        ema: decay of the averaged weights, 0 = off.
+        precision, channels_last, compile: how a step is computed.
+        start: weights to start from: a file, a weights id, or a run's checkpoint.
+        seed, workers, cache_mb: of the stream of patches.
+        save_every: steps between checkpoints.
+        expected: what the paper reports for this recipe (published figures and their protocol), for readers.
+        assumed: keys above whose value the paper or its code leaves open.
+    """
+
+    name: str
+    task: str
+    network: str
+    preset: str
+    sources: tuple[Source, ...]
+    steps: int
+    patches: tuple[Patch, ...]
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+    data: Path = Path("data")
+    augmentation: Augmentation = "dihedral"
+    held_back: int = 16
+    validate_at: tuple[Mapping[str, Any], ...] = ()
+    validate_crop: int = 256
+    validate_every: int = 1000
+    max_minutes: float | None = None
+    optimiser: Literal["adam", "adamw"] = "adamw"
+    lr: float = 1e-3
+    lr_min: float = 1e-6
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 0.0
+    milestones: tuple[float, ...] = ()
+    warmup: int = 0
+    loss: Mapping[str, float] = field(default_factory=lambda: {"l1": 1.0})
+    clip: float = 0.0
+    accumulate: int = 1
+    ema: float = 0.999
+    precision: Precision = "float32"
+    channels_last: bool = False
+    compile: bool = False
+    start: str | None = None
+    seed: int = 1234
+    workers: int = 0
+    cache_mb: int = 2048
+    save_every: int = 1000
+    expected: tuple[Mapping[str, Any], ...] = ()
+    assumed: tuple[str, ...] = ()
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+        """The recipe of a YAML file or of a shipped name, with ``key=value`` overrides (values in YAML).
+
+        Raises:
+            InputError: no such file, or not YAML.
+            UnknownNameError: an unknown key; the message offers the nearest one.
+            UsageError: a value of the wrong type or range.
+        """
+        path = Path(source)
+        if not path.suffix:
+            shipped = shipped_recipes()
+            if str(source) not in shipped:
+                raise UnknownNameError("recipe", str(source), shipped)
+            path = shipped[str(source)]
+        try:
+            entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read as a recipe ({error})") from error
+        except yaml.YAMLError as error:
+            raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        if not isinstance(entries, dict):
+            raise InputError(f"{path}: a recipe is a list of 'key: value' lines")
+        for override in overrides:
+            key, sign, value = override.partition("=")
+            if not sign:
+                raise UsageError(f"'{override}': overrides are written key=value")
+            entries[key.strip()] = yaml.safe_load(value)
+        return cls.from_dict({"name": path.stem, **entries})
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> Recipe:
+        """The recipe of a plain dictionary.
+
+        Raises:
+            UnknownNameError, UsageError: as ``load``.
+        """
+        recipe: Recipe = _typed(cls, "recipe key", entries)
+        recipe._check()
+        return recipe
+
+    def to_dict(self) -> dict[str, Any]:
+        """A plain dictionary that ``from_dict`` and a YAML file take."""
+        entries: dict[str, Any] = TypeAdapter(Recipe).dump_python(self, mode="json")
+        return entries
+
+    def patch_at(self, progress: float) -> Patch:
+        """The patch phase at ``progress`` in 0..1."""
+        return next((patch for patch in self.patches if progress < patch.until), self.patches[-1])
+
+    def resolve(self, path: Path) -> Path:
+        """``path`` of a source, relative to ``data`` unless absolute."""
+        return self.data / path
+
+    def _check(self) -> None:
+        if self.steps < 1:
+            raise UsageError(f"steps={self.steps}: must be at least 1")
+        if not self.sources or not self.patches:
+            raise UsageError("a recipe needs at least one source and one patch phase")
+        for patch in self.patches:
+            if patch.batch % self.accumulate:
+                raise UsageError(f"batch {patch.batch} cannot be cut into accumulate={self.accumulate} equal parts")
+        for key in self.assumed:
+            if key not in {f.name for f in fields(self)}:
+                raise UnknownNameError("recipe key in 'assumed'", key, [f.name for f in fields(self)])
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Name -> file of every recipe inside the package."""
+    folder = Path(str(resources.files("undegrade.recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def _typed(kind: Any, what: str, entries: Mapping[str, Any]) -> Any:
+    """A dataclass from plain values; nested dataclasses too, unknown keys refused with the nearest name."""
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    values = {}
+    for key, value in entries.items():
+        if key not in known:
+            raise UnknownNameError(what, str(key), known)
+        inner = next((arg for arg in get_args(hints[key]) if dataclasses.is_dataclass(arg)), None)
+        if inner is not None and isinstance(value, list | tuple):
+            plain = [item if isinstance(item, Mapping) else {} for item in value]
+            if any(not isinstance(item, Mapping) for item in value):
+                raise UsageError(f"{what} {key}: a list of 'key: value' groups is needed")
+            values[key] = tuple(_typed(inner, f"key of {key}", item) for item in plain)
+            continue
+        try:
+            values[key] = TypeAdapter(hints[key]).validate_python(value)
+        except ValidationError as error:
+            raise UsageError(f"{what} {key}={value!r}: {error.errors()[0]['msg']}") from error
+    missing = [
+        f.name
+        for f in fields(kind)
+        if f.name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise UsageError(f"{what} missing: {', '.join(missing)}")
+    return kind(**values)
