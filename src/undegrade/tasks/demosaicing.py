@@ -1,0 +1,36 @@
+"""Demosaicing: fills in the two colours that a Bayer sensor does not see at each pixel."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from undegrade.tasks._task import Parameter, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+__all__ = ["TASK"]
+
+
+def degrade(clean: Tensor, generator: torch.Generator, **strength: Any) -> Tensor:
+    """The zero-filled mosaic; ``pattern`` left out is one of the four phases."""
+    from undegrade.degradations.mosaic import bayer_mosaic
+
+    return bayer_mosaic(clean, generator, **strength)
+
+
+TASK = Task(
+    name="demosaicing",
+    title="Demosaicing",
+    summary="Makes a colour picture of a Bayer mosaic.",
+    aliases=("demosaic",),
+    parameters=(
+        Parameter(
+            "pattern", "colours of the sensor's first two rows, two each", choices=("RGGB", "BGGR", "GRBG", "GBRG")
+        ),
+    ),
+    degrade=degrade,
+    protocol="cpsnr",
+    benchmarks=("mcmaster", "kodak24", "cbsd68", "urban100"),
+)
