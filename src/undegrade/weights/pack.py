@@ -1,0 +1,114 @@
+"""Writing weights: a module's tensors as safetensors with its card inside, and the card as TOML beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from undegrade.core.errors import WeightsError
+from undegrade.weights.card import WeightsCard
+
+__all__ = ["CARD_KEY", "pack", "sha256"]
+
+CARD_KEY = "undegrade.card"
+"""Metadata key in the safetensors file under which the card's TOML lies."""
+
+
+def pack(
+    module: nn.Module,
+    network: str,
+    config: Any,
+    task: str,
+    path: str | Path,
+    *,
+    dtype: torch.dtype = torch.float16,
+    card_path: str | Path | None = None,
+    **fields: Any,
+) -> WeightsCard:
+    """Write ``module`` to ``path`` (safetensors) and its card next to it; both appear whole or not at all.
+
+    Args:
+        module: the network; tensors shared by several names are stored once.
+        network: name in the network catalogue.
+        config: the network's config dataclass; all its numbers go into the card.
+        task: task name.
+        path: the ``.safetensors`` file to write.
+        dtype: floating-point entries are stored in this type (entries that it cannot hold stay float32).
+        card_path: where the TOML goes; default: ``path`` with suffix ``.toml``.
+        **fields: further card entries (``title``, ``parameters``, ``training``, ``scores``, ...);
+            ``id`` defaults to the file's stem, ``title`` to the id.
+
+    Returns:
+        The card, with the file's sha256.
+
+    Raises:
+        WeightsError: an entry holds NaN or infinity.
+    """
+    path = Path(path)
+    fields.setdefault("id", path.stem)
+    fields.setdefault("title", fields["id"])
+    card = WeightsCard(network=network, numbers=asdict(config), task=task, file=path.name, **fields)
+    entries = {name: _stored(name, tensor, dtype) for name, tensor in _unshared(module.state_dict()).items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(path) as part:
+        save_file(entries, part, metadata={"format": "pt", CARD_KEY: replace(card, sha256="").to_toml()})
+    card = replace(card, sha256=sha256(path))
+    beside = Path(card_path) if card_path is not None else path.with_suffix(".toml")
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(beside) as part:
+        part.write_text(card.to_toml(), encoding="utf-8")
+    return card
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _unshared(entries: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The entries without those that are another name of an earlier one (safetensors refuses shared memory)."""
+    seen: set[tuple[int, tuple[int, ...]]] = set()
+    kept = {}
+    for name, tensor in entries.items():
+        place = (tensor.data_ptr(), tuple(tensor.shape))
+        if tensor.numel() and place in seen:
+            continue
+        seen.add(place)
+        kept[name] = tensor
+    return kept
+
+
+def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    tensor = tensor.detach().cpu()
+    if not tensor.is_floating_point():
+        return tensor.clone().contiguous()
+    if not torch.isfinite(tensor).all():
+        raise WeightsError(f"entry '{name}' holds NaN or infinity: these weights are broken, not written")
+    small = tensor.to(dtype)
+    # Beyond the range of float16 (65504) an entry keeps its full width.
+    return (small if torch.isfinite(small).all() else tensor.float()).clone().contiguous()
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A new file beside ``path`` that takes its name when the block ends well and vanishes otherwise."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
