@@ -322,6 +322,7 @@ def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str)
 def _pack(
     folder: Path, recipe: Recipe, spec: NetworkSpec[Any], config: Any, state: State, clock: Clock, ema: Ema
 ) -> Path:
+    from undegrade.weights.card import Training
     from undegrade.weights.pack import pack
 
     return pack(
@@ -332,16 +333,15 @@ def _pack(
         task=recipe.task,
         path=folder / f"{recipe.name}.safetensors",
         id=recipe.name,
-        training={
-            "recipe": recipe.name,
-            "steps": state.step,
-            "minutes": round(clock.minutes, 1),
-            "seed": recipe.seed,
-            "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            "torch": torch.__version__,
-            "undegrade": __version__,
-            "validation": {name: round(score, 3) for name, score in (state.scores or {}).items()},
-        },
+        training=Training(
+            recipe=recipe.name,
+            steps=state.step,
+            minutes=round(clock.minutes, 1),
+            seed=recipe.seed,
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            versions={"torch": torch.__version__, "undegrade": __version__},
+            validation={name: round(score, 3) for name, score in (state.scores or {}).items()},
+        ),
     )
 
 

@@ -49,6 +49,7 @@ class Training:
         seed, steps, minutes, device: of the run.
         versions: package -> version.
         commit: version of the code.
+        validation: strength -> PSNR in dB on pictures held back from training.
     """
 
     recipe: str = ""
@@ -59,6 +60,7 @@ class Training:
     device: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     commit: str = ""
+    validation: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def pack(
     dtype: torch.dtype = torch.float16,
     card_path: str | Path | None = None,
     **fields: Any,
-) -> WeightsCard:
+) -> Path:
     """Write ``module`` to ``path`` (safetensors) and its card next to it; both appear whole or not at all.
 
     Args:
@@ -49,7 +49,7 @@ def pack(
             ``id`` defaults to the file's stem, ``title`` to the id.
 
     Returns:
-        The card, with the file's sha256.
+        The path of the card.
 
     Raises:
         WeightsError: an entry holds NaN or infinity.
@@ -67,7 +67,7 @@ def pack(
     beside.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(beside) as part:
         part.write_text(card.to_toml(), encoding="utf-8")
-    return card
+    return beside
 
 
 def sha256(path: Path) -> str:
