@@ -1,0 +1,190 @@
+"""ChaIR: plain residual blocks, with channels that look at each other at the end of every level.
+
+Cui and Knoll, "Exploring the potential of channel interactions for image restoration", Knowledge-Based Systems 282
+(2023) 111156. A multi-input multi-output U-Net (``layers.mimo``) whose last block on every level holds two units of
+channel attention: a filter of three taps that slides along the channel axis, generated from the picture, and four
+convolutions in series that are weighed against each other channel by channel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undegrade.core.errors import UsageError
+from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
+
+__all__ = ["SPEC", "ChaIR", "ChairConfig"]
+
+
+@dataclass(frozen=True)
+class ChairConfig:
+    """Numbers of the architecture.
+
+    Attributes:
+        width: channels at full size, a multiple of 4; 32 in everything published.
+        blocks: residual blocks per stage; there are six stages.
+        colors: channels of the picture.
+    """
+
+    width: int = 32
+    blocks: int = 16
+    colors: int = 3
+
+
+class ChannelFilter(nn.Module):
+    """Every channel becomes a mix of itself and its two neighbours, by weights that the whole picture decides."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
+        self.beta = nn.Parameter(torch.ones(width, 1, 1))
+        self.taps = nn.Conv2d(width, 3 * width, 1, bias=False)
+        self.norm = nn.BatchNorm2d(3 * width)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(B, C, h, w) -> same shape.
+
+        Raises:
+            UsageError: training with a batch of one, of which batch normalisation has no statistics.
+        """
+        if self.training and u.shape[0] == 1:
+            raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
+        weights = torch.tanh(self.norm(self.taps(u.mean((2, 3), keepdim=True))))
+        left, centre, right = weights.chunk(3, 1)  # each (B, C, 1, 1)
+        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as three products of shifted channels; beyond
+        # either end of the channel axis stands the channel next to the last one.
+        left, centre, right = self.gamma * left, self.gamma * centre + self.beta, self.gamma * right
+        before = torch.cat([u[:, 1:2], u[:, :-1]], 1)
+        after = torch.cat([u[:, 1:], u[:, -2:-1]], 1)
+        return torch.addcmul(torch.addcmul(centre * u, left, before), right, after)
+
+
+class SerialBranches(nn.Module):
+    """Four 3x3 convolutions in series; their results are added with weights decided per channel by the picture."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        squeezed = max(width // 2, 32)
+        self.gamma = nn.Parameter(torch.zeros(1, width, 1, 1))
+        self.convs = nn.ModuleList([conv(width, width) for _ in range(4)])
+        self.squeeze = nn.Conv2d(width, squeezed, 1)
+        self.scores = nn.ModuleList([nn.Conv2d(squeezed, width, 1) for _ in range(4)])
+        self.out = nn.Conv2d(width, width, 1)
+
+    def forward(self, u: Tensor) -> Tensor:
+        """(B, C, h, w) -> same shape."""
+        branches, last = [], u
+        for layer in self.convs:
+            last = F.gelu(layer(last))
+            branches.append(last)
+        # The mean of the sum is the sum of the means: no map of the sum is needed.
+        squeezed = self.squeeze(sum(branch.mean((2, 3), keepdim=True) for branch in branches))
+        scores = torch.cat([score(squeezed) for score in self.scores], 1)
+        weights = scores.softmax(1).chunk(4, 1)  # over all 4 C scores at once, not over the four branches
+        mixed = weights[0] * branches[0]
+        for weight, branch in zip(weights[1:], branches[1:], strict=True):
+            mixed = torch.addcmul(mixed, weight, branch)
+        return torch.addcmul(u, self.gamma, self.out(mixed))
+
+
+class Block(nn.Module):
+    """3x3 convolution, depthwise 3x3 convolution, attention in the last block of a stage, 3x3 convolution, skip."""
+
+    def __init__(self, width: int, attention: bool) -> None:
+        super().__init__()
+        self.conv1 = conv(width, width)
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.attention = nn.Sequential(ChannelFilter(width), SerialBranches(width)) if attention else nn.Identity()
+        self.conv2 = conv(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> same shape."""
+        u = F.gelu(self.depthwise(F.gelu(self.conv1(x))))
+        out: Tensor = x + self.conv2(self.attention(u))
+        return out
+
+
+class ChaIR(MimoUNet):
+    """The whole network; ``forward`` and ``scales`` are those of the skeleton."""
+
+    def __init__(self, config: ChairConfig) -> None:
+        def stage(width: int) -> nn.Sequential:
+            return nn.Sequential(*(Block(width, attention=i == config.blocks - 1) for i in range(config.blocks)))
+
+        super().__init__(config.width, stage, config.colors)
+
+
+def infer(shapes: Shapes) -> ChairConfig | None:
+    """Config of an official checkpoint; None when it is of another network."""
+    shape = infer_mimo(shapes)
+    if shape is None or "Encoder.0.layers.0.proj.weight" not in shapes:
+        return None
+    return ChairConfig(*shape)
+
+
+def official(config: ChairConfig) -> dict[str, str]:
+    """Official name -> our name."""
+
+    def stage(theirs: str, ours: str) -> Iterator[tuple[str, str]]:
+        for i in range(config.blocks):
+            layers = dict(_BLOCK)
+            if i == config.blocks - 1:
+                layers |= _ATTENTION
+                for kind, name in _ATTENTION_ENTRIES.items():
+                    yield f"{theirs}{i}.{kind}", f"{ours}{i}.attention.{name}"
+            for layer, name in layers.items():
+                for kind in ("weight", "bias"):
+                    yield f"{theirs}{i}.{layer}.{kind}", f"{ours}{i}.{name}.{kind}"
+
+    return official_mimo_names(stage)
+
+
+_BLOCK = {"conv1.main.0": "conv1", "proj": "depthwise", "conv2.main.0": "conv2"}
+_ATTENTION = {
+    "dyna_ch.filter_bn": "attention.0.norm",
+    # Executed in the order ll, l, m, h.
+    "sfconv.convll.0": "attention.1.convs.0",
+    "sfconv.convl.0": "attention.1.convs.1",
+    "sfconv.convm.0": "attention.1.convs.2",
+    "sfconv.convh.0": "attention.1.convs.3",
+    "sfconv.fc": "attention.1.squeeze",
+    # The scores are those of h, m, l, ll.
+    **{f"sfconv.fcs.{i}": f"attention.1.scores.{3 - i}" for i in range(4)},
+    "sfconv.out": "attention.1.out",
+}
+_ATTENTION_ENTRIES = {
+    "dyna_ch.gamma": "0.gamma",
+    "dyna_ch.beta": "0.beta",
+    "dyna_ch.conv.weight": "0.taps.weight",
+    "dyna_ch.filter_bn.running_mean": "0.norm.running_mean",
+    "dyna_ch.filter_bn.running_var": "0.norm.running_var",
+    "dyna_ch.filter_bn.num_batches_tracked": "0.norm.num_batches_tracked",
+    "sfconv.gamma": "1.gamma",
+}
+
+SPEC = NetworkSpec(
+    name="chair",
+    title="ChaIR",
+    paper="Cui, Knoll: Exploring the potential of channel interactions for image restoration. "
+    "Knowledge-Based Systems 282 (2023) 111156",
+    config=ChairConfig,
+    module=ChaIR,
+    presets={
+        "chair_r16": ChairConfig(blocks=16),
+        "chair_r8": ChairConfig(blocks=8),
+        "chair_r4": ChairConfig(blocks=4),
+        "chair_small": ChairConfig(width=16, blocks=4),
+    },
+    default="chair_r16",
+    infer=infer,
+    official=official,
+    multiple_of=4,
+    min_size=8,  # a quarter-size map of one pixel has no deviation to normalise by
+    channels=lambda config: config.colors,
+)
