@@ -31,7 +31,8 @@ class ChannelAttention(nn.Module):
         rows = self.qkv_dwconv(self.qkv(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         q, k, v = rows.unbind(1)
         scores = self.temperature * (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1))
-        return self.project_out((self.attend(scores) @ v).reshape(batch, channels, height, width))
+        y: Tensor = self.project_out((self.attend(scores) @ v).reshape(batch, channels, height, width))
+        return y
 
     def attend(self, scores: Tensor) -> Tensor:
         """Scores (B, heads, n, n) -> the weights that multiply the values, each row for one channel."""

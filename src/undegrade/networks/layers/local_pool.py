@@ -24,9 +24,7 @@ def window_at(level: int, train_size: tuple[int, int], multiple: int = 16) -> Wi
     The official code finds it by running the network on a random picture of ``train_size``; the answer depends on sizes
     only: feature size x base // train size, base = int(1.5 x train size), features padded to ``multiple``.
     """
-    height, width = (
-        (-(-size // multiple) * multiple >> level) * int(_GROWTH * size) // size for size in train_size
-    )
+    height, width = ((-(-size // multiple) * multiple >> level) * int(_GROWTH * size) // size for size in train_size)
     return height, width
 
 

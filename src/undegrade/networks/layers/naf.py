@@ -76,7 +76,8 @@ class NAFBlock(nn.Module):
         attention = self.sca(window_mean(y, self.window))
         y = y * spread(attention, y.shape[-2], y.shape[-1])
         x = x + self.beta * self.conv3(y)
-        return x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+        x = x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+        return x
 
 
 class Encoder(nn.Module):
