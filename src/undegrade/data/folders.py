@@ -108,7 +108,7 @@ def _without_scale(name: str) -> str:
 
 
 def _without_side(name: str) -> str:
-    """Drops the words that tell the two sides apart: ``scene001/blur/blur_1`` and ``scene001/gt/gt_1`` -> ``scene001//1``."""
+    """Drops words that tell the sides apart: ``scene1/blur/blur_7`` and ``scene1/gt/gt_7`` -> ``scene1//7``."""
     words = r"blur_gamma|blur|sharp|norain|rain|hazy|snow|input|target|gt|clear|clean"
     return re.sub(rf"(?<![a-z])(?:{words})(?![a-z])[-_]?", "", name, flags=re.IGNORECASE)
 
@@ -148,11 +148,13 @@ def match(
     if key is None:
         both = min(len(inputs), len(targets))
         pairs = tuple(Pair(name, file, target) for (name, file), (_, target) in zip(inputs, targets, strict=False))
-        lonely = [tuple(file for _, file in side[both:]) for side in (inputs, targets)]
-        return Matching(pairs, *lonely)
+        lonely, childless = (tuple(file for _, file in side[both:]) for side in (inputs, targets))
+        return Matching(pairs, lonely, childless)
     plain = _by_key(targets, lambda name: name)
     keyed = _by_key(targets, key)
-    pairs_found, lonely_inputs, used = [], [], set()
+    found: list[Pair] = []
+    lonely_inputs: list[Path] = []
+    used: set[Path] = set()
     ambiguous = {name: files for name, files in _by_key(inputs, lambda name: name).items() if len(files) > 1}
     for name, file in inputs:
         files = plain.get(name) or plain.get(key(name)) or keyed.get(key(name))
@@ -162,9 +164,9 @@ def match(
         if len(files) > 1:
             ambiguous[name] = files
         used.update(files)
-        pairs_found.append(Pair(name, file, files[0]))
+        found.append(Pair(name, file, files[0]))
     lonely_targets = tuple(file for _, file in targets if file not in used)
-    return Matching(tuple(pairs_found), tuple(lonely_inputs), lonely_targets, ambiguous)
+    return Matching(tuple(found), tuple(lonely_inputs), lonely_targets, ambiguous)
 
 
 def _by_key(side: Sequence[tuple[str, Path]], key: Key) -> dict[str, tuple[Path, ...]]:
