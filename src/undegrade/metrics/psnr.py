@@ -18,7 +18,7 @@ def same_shape(output: Tensor, target: Tensor) -> None:
     """
     if output.shape != target.shape or output.ndim != 3:
         raise ValueError(
-            f"shapes {tuple(output.shape)} and {tuple(target.shape)}: two (C, H, W) pictures of the same size are needed"
+            f"shapes {tuple(output.shape)} and {tuple(target.shape)}: two (C, H, W) of the same size are needed"
         )
 
 
