@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
 
-__all__ = ["Decoder", "Encoder", "LayerNorm2d", "NAFBlock", "gate", "pad_zeros", "to_local", "up"]
+__all__ = ["Decoder", "Encoder", "LayerNorm2d", "NAFBlock", "gate", "pad_zeros", "scaled", "to_local", "up"]
 
 
 def gate(x: Tensor) -> Tensor:
@@ -28,6 +28,12 @@ def pad_zeros(x: Tensor, multiple: int) -> Tensor:
     """Zeros at the bottom and right until both sides are multiples of ``multiple``."""
     rows, columns = -x.shape[-2] % multiple, -x.shape[-1] % multiple
     return F.pad(x, (0, columns, 0, rows)) if rows or columns else x
+
+
+def scaled(conv: nn.Conv2d, factor: Tensor, x: Tensor) -> Tensor:
+    """``factor * conv(x)`` for a 1x1 convolution, the factor (1, C, 1, 1) taken into its weights: no full-size product."""
+    assert conv.bias is not None
+    return F.conv2d(x, conv.weight * factor.view(-1, 1, 1, 1), conv.bias * factor.view(-1))
 
 
 class LayerNorm2d(nn.Module):
@@ -75,8 +81,8 @@ class NAFBlock(nn.Module):
         y = gate(self.conv2(self.conv1(self.norm1(x))))
         attention = self.sca(window_mean(y, self.window))
         y = y * spread(attention, y.shape[-2], y.shape[-1])
-        x = x + self.beta * self.conv3(y)
-        x = x + self.gamma * self.conv5(gate(self.conv4(self.norm2(x))))
+        x = x + scaled(self.conv3, self.beta, y)
+        x = x + scaled(self.conv5, self.gamma, gate(self.conv4(self.norm2(x))))
         return x
 
 
