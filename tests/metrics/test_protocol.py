@@ -9,9 +9,10 @@ from skimage.metrics import structural_similarity
 
 from undegrade.core.errors import UnknownNameError
 from undegrade.metrics import protocol
-from undegrade.metrics.luma import grey_opencv, luma_studio
+from undegrade.metrics.luma import grey_opencv
 from undegrade.metrics.psnr import crop_border, psnr
 from undegrade.metrics.ssim import GAUSSIAN, UNIFORM, pool_for_dehazing, ssim, stretch
+from undegrade.ops.colour import luma
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +83,7 @@ def test_rounding_can_hide_a_small_error(target):
 def test_studio_luma_by_hand():
     colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 1], [0, 0, 0]]).T[:, None]
     expected = [16 + 65.481, 16 + 128.553, 16 + 24.966, 235, 16]
-    assert (255 * luma_studio(colours))[0, 0].tolist() == pytest.approx(expected, abs=1e-3)
+    assert (255 * luma(colours))[0, 0].tolist() == pytest.approx(expected, abs=1e-3)
     assert (255 * grey_opencv(colours))[0, 0].tolist() == pytest.approx([76, 150, 29, 255, 0], abs=1e-3)
 
 
@@ -102,10 +103,10 @@ def test_y_matlab_cuts_as_many_pixels_as_the_scale(target):
 
 def test_y_matlab_does_not_round_luma_and_derain_does(output, target):
     rounded = (output.clamp(0, 1) * 255).round() / 255
-    plain = [luma_studio(picture) for picture in (rounded, target)]
+    plain = [luma(picture) for picture in (rounded, target)]
     assert protocol.get("y-matlab").score(output, target)["psnr"] == pytest.approx(psnr(*plain))
     assert protocol.get("y-matlab").score(output, target)["ssim"] == pytest.approx(ssim(*plain, GAUSSIAN))
-    as_bytes = [(luma * 255).round() / 255 for luma in plain]
+    as_bytes = [(y * 255).round() / 255 for y in plain]
     assert protocol.get("derain-y").score(output, target)["psnr"] == pytest.approx(psnr(*as_bytes))
 
 

@@ -302,12 +302,16 @@ def names() -> list[str]:
     return sorted(PROTOCOLS)
 
 
+ALIASES = {"cpsnr": "demosaic-cpsnr"}
+
+
 def get(name: str) -> Protocol:
-    """The protocol called ``name``.
+    """The protocol called ``name``, or with that alias.
 
     Raises:
         UnknownNameError: there is none; the message offers the nearest name.
     """
+    name = ALIASES.get(name, name)
     if name not in PROTOCOLS:
         raise UnknownNameError("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
