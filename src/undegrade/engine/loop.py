@@ -305,9 +305,9 @@ def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str)
     if start.endswith(".pt") and (saved := torch.load(start, map_location="cpu", weights_only=True)).get("ema"):
         given = saved["ema"]
     else:
-        from undegrade.weights.load import load_weights
+        from undegrade.weights.load import load_network
 
-        given = load_weights(start).state_dict()
+        given = load_network(start).state_dict()
     own = net.state_dict()
     fitting = {
         name: value.to(own[name].dtype)

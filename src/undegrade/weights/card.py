@@ -71,12 +71,12 @@ class WeightsCard:
         id: unique name, also the file's stem.
         title: one line for people.
         network: name in the network catalogue.
+        file: name of the safetensors file.
         preset: the preset it was built from, if any; ``numbers`` is what counts.
         numbers: every number of the network's config.
-        task: task name.
+        task: task name; empty when a converted file's purpose was not said.
         parameters: task parameter -> what the weights can do: a single value, a list of choices, or a table
             ``{low, high}`` for a range.
-        file: name of the safetensors file.
         sha256: of that file; empty in the copy embedded in the file itself.
         licence, origin: who made the weights and under which terms they may be used.
         padding: ``"reflect"`` or ``"zeros"`` where these weights need another padding than the network's own.
@@ -92,8 +92,8 @@ class WeightsCard:
     id: str
     title: str
     network: str
-    task: str
     file: str
+    task: str = ""
     preset: str | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -2,81 +2,257 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from undegrade.core.errors import WeightsError
+from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
 from undegrade.networks import catalog
 from undegrade.networks._spec import NetworkSpec
+from undegrade.weights import store
 from undegrade.weights.card import WeightsCard
+from undegrade.weights.checkpoint import Checkpoint, read
 
-__all__ = ["config_of", "fill", "load_card"]
+__all__ = ["Loaded", "build", "load_network", "open_weights"]
 
-
-def config_of(card: WeightsCard) -> tuple[NetworkSpec[Any], Any]:
-    """The spec and the config that a card names."""
-    spec = catalog.get(card.network)
-    return spec, spec.configure(card.preset if card.preset in spec.presets else None, **card.numbers)
+Spec = NetworkSpec[Any]
 
 
-def load_card(card: WeightsCard, path: Path) -> tuple[nn.Module, NetworkSpec[Any], Any]:
-    """The network that ``card`` describes with the entries of ``path``, in eval mode and float32.
+@dataclass(frozen=True)
+class Loaded:
+    """A network in eval mode with everything known about it; ``card`` is None for files that carry none."""
+
+    module: nn.Module
+    spec: Spec
+    config: Any
+    card: WeightsCard | None
+
+
+def load_network(
+    path: str | Path,
+    network: str | None = None,
+    preset: str | None = None,
+    local_train_size: int | tuple[int, int] | None = None,
+    **numbers: Any,
+) -> nn.Module:
+    """The network in ``path``, in eval mode and float32; see ``open_weights`` for the arguments and errors."""
+    return open_weights(path, network, preset, local_train_size, **numbers).module
+
+
+def open_weights(
+    source: str | Path,
+    network: str | None = None,
+    preset: str | None = None,
+    local_train_size: int | tuple[int, int] | None = None,
+    **numbers: Any,
+) -> Loaded:
+    """Find out which network a file is for, build it and fill it.
+
+    Args:
+        source: an official checkpoint, a safetensors file, a checkpoint of our training, or the id of known weights.
+        network, preset: what the file is for; found from the names and shapes inside when left out.
+        local_train_size: the training patch's side, or (height, width), for the Local (TLC) form of the network.
+        **numbers: numbers of the architecture that the file does not tell.
 
     Raises:
-        WeightsError: an entry is missing, surplus, or of another shape.
+        WeightsError: unreadable, refused, or not fitting: missing, surplus and misshapen entries are named.
+        UnknownNameError: no such network, preset or number.
+        UsageError: the network has no Local form.
     """
-    spec, config = config_of(card)
+    path, card = _locate(source)
+    checkpoint = read(path)
+    card = card or checkpoint.card
+    wish = _Wish(_network_of(network, preset), preset, numbers)
+    spec, config, official = _identify(path, checkpoint, card, wish)
     module = build(spec, config)
-    fill(module, load_file(path), str(path))
-    return module, spec, config
+    if official:
+        _fill_official(module, spec.official(config), checkpoint, str(path))
+    else:
+        _fill(module, checkpoint.entries, str(path))
+    if local_train_size is not None:
+        module = _localise(module, spec, local_train_size)
+    return Loaded(module.eval(), spec, config, card)
 
 
-def build(spec: NetworkSpec[Any], config: Any) -> nn.Module:
+def build(spec: Spec, config: Any) -> nn.Module:
     """A fresh module; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         return spec.build(config)
 
 
-def fill(module: nn.Module, entries: Mapping[str, Tensor], source: str) -> None:
-    """Copy ``entries`` (our names) into ``module`` and put it into eval mode.
+def _locate(source: str | Path) -> tuple[Path, WeightsCard | None]:
+    path = Path(source)
+    if path.suffix == ".toml" and path.is_file():
+        card = WeightsCard.from_toml(path.read_text(encoding="utf-8"), path.name)
+        return store.fetch(store.Stored(card, path.parent / card.file)), card
+    if isinstance(source, str) and not path.exists() and path.name == source and not path.suffix:
+        stored = store.find(source)
+        return store.fetch(stored), stored.card
+    return path, None
 
-    Entries that share their memory in the module may be given once.
 
-    Raises:
-        WeightsError: an entry is missing, surplus, or of another shape; all are named.
-    """
+def _network_of(network: str | None, preset: str | None) -> str | None:
+    """The network that was named, directly or by a preset of its."""
+    if network is not None or preset is None:
+        return network
+    owners = {name: owner for owner in catalog.names() for name in catalog.get(owner).presets}
+    if preset not in owners:
+        raise UnknownNameError("preset", preset, owners)
+    return owners[preset]
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What the caller said about a file."""
+
+    network: str | None
+    preset: str | None
+    numbers: Mapping[str, Any]
+
+
+def _identify(path: Path, checkpoint: Checkpoint, card: WeightsCard | None, wish: _Wish) -> tuple[Spec, Any, bool]:
+    """(spec, config, whether the entries bear official names), from a card or recipe, else from names and shapes."""
+    said = card and (card.network, card.preset, card.numbers)
+    if not said and checkpoint.recipe.get("network"):
+        recipe = checkpoint.recipe
+        said = (recipe["network"], recipe.get("preset"), recipe.get("numbers") or {})
+    if said:
+        network, preset, numbers = said
+        if wish.network not in (None, network):
+            raise WeightsError(f"{path}: weights of {network}, not of {wish.network}")
+        spec = catalog.get(network)
+        if wish.preset:
+            return spec, spec.configure(wish.preset, **wish.numbers), False
+        known = preset if preset in spec.presets else None
+        return spec, spec.configure(known, **{**numbers, **wish.numbers}), False
+    shapes = {name: tuple(tensor.shape) for name, tensor in checkpoint.entries.items()}
+    spec, config = _recognise(path, shapes, wish)
+    return spec, config, not _is_ours(spec, config, shapes)
+
+
+def _recognise(path: Path, shapes: Mapping[str, tuple[int, ...]], wish: _Wish) -> tuple[Spec, Any]:
+    """The network and config that entries of these names and shapes belong to."""
+    specs = [catalog.get(wish.network)] if wish.network else [catalog.get(name) for name in catalog.names()]
+    if wish.preset:
+        return specs[0], specs[0].configure(wish.preset, **wish.numbers)
+    found = [(spec, config) for spec in specs if (config := _inferred(spec, shapes)) is not None]
+    if len(found) > 1:
+        found = [(spec, config) for spec, config in found if set(spec.official(config)) == set(shapes)] or found
+    if len(found) > 1:
+        names = ", ".join(spec.name for spec, _ in found)
+        raise WeightsError(f"{path}: may be {names}; say which with network=...")
+    if found:
+        ((spec, config),) = found
+        return spec, _changed(spec, config, wish.numbers)
+    for spec in specs:
+        for preset in spec.presets.values():
+            config = _changed(spec, preset, wish.numbers)
+            if _is_ours(spec, config, shapes):
+                return spec, config
+    if wish.network:
+        return specs[0], specs[0].configure(None, **wish.numbers)
+    raise WeightsError(f"{path}: {_nearest(shapes)}")
+
+
+def _inferred(spec: Spec, shapes: Mapping[str, tuple[int, ...]]) -> Any:
+    try:
+        return spec.infer(shapes)
+    except (LookupError, ValueError):
+        return None  # it lacks entries that tell the numbers; the nearest network is named later
+
+
+def _changed(spec: Spec, config: Any, numbers: Mapping[str, Any]) -> Any:
+    if not numbers:
+        return config
+    own = {entry.name: getattr(config, entry.name) for entry in fields(config)}
+    return spec.configure(None, **{**own, **numbers})
+
+
+def _is_ours(spec: Spec, config: Any, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether these are the entries of our own module, by our names, where they differ from the official ones."""
+    with torch.device("meta"):
+        state = spec.build(config).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()} == dict(shapes)
+
+
+def _nearest(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    """Why nothing fits, in words, naming the network that shares most names."""
+
+    def tables() -> Iterator[tuple[int, str, set[str]]]:
+        for name in catalog.names():
+            spec = catalog.get(name)
+            table = set(spec.official(spec.presets[spec.default]))
+            yield len(table & set(shapes)), name, table
+
+    shared, name, table = max(tables())
+    known = ", ".join(catalog.names())
+    if shared < 0.3 * len(shapes):
+        some = ", ".join(list(shapes)[:3])
+        return f"not weights of any known network ({known}); its entries are like {some}"
+    missing = [entry for entry in table if entry not in shapes]
+    surplus = [entry for entry in shapes if entry not in table]
+    return f"nearest to {name}, but does not fit; {_differences(sorted(missing), surplus, [])}"
+
+
+def _fill_official(module: nn.Module, table: Mapping[str, str | None], checkpoint: Checkpoint, source: str) -> None:
+    """Copy entries under official names; of several official names for one tensor, the last in the file wins."""
+    state, entries = module.state_dict(), checkpoint.entries
+    served = {table[name] for name in entries if name in table}
+
+    def excused(name: str) -> bool:
+        # Counters of old batch norms, and second names of a tensor in a format that keeps only one of them.
+        return name.endswith("num_batches_tracked") or (checkpoint.deduplicated and table[name] in served)
+
+    missing = [name for name in table if name not in entries and not excused(name)]
+    surplus = [name for name in entries if name not in table]
+    places = {name: ours for name, ours in table.items() if ours is not None and name in entries}
+    shapes = [_misfit(name, entries[name], state[ours]) for name, ours in places.items()]
+    _check(source, missing, surplus, [line for line in shapes if line])
+    with torch.no_grad():
+        for name, tensor in entries.items():
+            if name in places:
+                state[places[name]].copy_(tensor)
+
+
+def _fill(module: nn.Module, entries: Mapping[str, Tensor], source: str) -> None:
+    """Copy entries under our names; those that share memory in the module may be given once."""
     state = module.state_dict()
     places = {name: (tensor.data_ptr(), tuple(tensor.shape)) for name, tensor in state.items()}
     given = {places[name] for name in entries if name in places}
     missing = [name for name, tensor in state.items() if tensor.numel() and places[name] not in given]
     surplus = [name for name in entries if name not in state]
-    shapes = [
-        f"{name} is {tuple(entries[name].shape)}, needed {tuple(tensor.shape)}"
-        for name, tensor in state.items()
-        if name in entries and entries[name].shape != tensor.shape
-    ]
-    complain(source, missing, surplus, shapes)
+    shapes = [_misfit(name, tensor, state[name]) for name, tensor in entries.items() if name in state]
+    _check(source, missing, surplus, [line for line in shapes if line])
     with torch.no_grad():
         for name, tensor in entries.items():
             state[name].copy_(tensor)
-    module.eval()
 
 
-def complain(source: str, missing: list[str], surplus: list[str], shapes: list[str]) -> None:
-    """Raise a WeightsError that names what does not fit; nothing to name, nothing raised."""
+def _misfit(name: str, given: Tensor, needed: Tensor) -> str:
+    return "" if given.shape == needed.shape else f"{name} is {tuple(given.shape)}, needed {tuple(needed.shape)}"
 
+
+def _check(source: str, missing: list[str], surplus: list[str], shapes: list[str]) -> None:
+    if missing or surplus or shapes:
+        raise WeightsError(f"{source}: does not fit the network; {_differences(missing, surplus, shapes)}")
+
+
+def _differences(missing: list[str], surplus: list[str], shapes: list[str]) -> str:
     def some(names: list[str]) -> str:
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
-    wrong = [
-        f"{what}: {some(names)}"
-        for what, names in (("missing", missing), ("surplus", surplus), ("wrong shape", shapes))
-        if names
-    ]
-    if wrong:
-        raise WeightsError(f"{source}: does not fit the network; {'; '.join(wrong)}")
+    kinds = (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
+    return "; ".join(f"{kind}: {some(names)}" for kind, names in kinds if names)
+
+
+def _localise(module: nn.Module, spec: Spec, train_size: int | tuple[int, int]) -> nn.Module:
+    if spec.local is None:
+        raise UsageError(f"local_train_size={train_size}: {spec.name} has no Local (TLC) form")
+    height, width = (train_size, train_size) if isinstance(train_size, int) else train_size
+    if min(height, width) < 1:
+        raise UsageError(f"local_train_size={train_size}: give the side, or (height, width), of the training patches")
+    return spec.local(module, (int(height), int(width)))

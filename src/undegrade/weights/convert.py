@@ -1,0 +1,58 @@
+"""Official checkpoint to safetensors with a card: our names, exact values, everything that was found out about it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from undegrade.core.errors import UsageError
+from undegrade.weights.load import open_weights
+from undegrade.weights.pack import pack
+
+__all__ = ["convert"]
+
+
+def convert(
+    checkpoint: str | Path,
+    output: str | Path,
+    network: str | None = None,
+    preset: str | None = None,
+    task: str = "",
+    *,
+    dtype: torch.dtype = torch.float32,
+    **fields: Any,
+) -> Path:
+    """Write the network in ``checkpoint`` to ``output`` (.safetensors) and return the path of its card.
+
+    Args:
+        checkpoint: any file that ``load_network`` reads.
+        output: the file to write; the card lies beside it with suffix ``.toml``, and inside it.
+        network, preset: what the file is for, where names and shapes do not tell.
+        task: the task that the weights serve.
+        dtype: storage type; float32 keeps every value.
+        **fields: further card entries (title, licence, origin, parameters, ...).
+
+    Raises:
+        UsageError: ``output`` is not a .safetensors file, or is the checkpoint itself.
+        WeightsError: see ``load_network``.
+    """
+    output = Path(output)
+    if output.suffix != ".safetensors":
+        raise UsageError(f"output={output}: give a name that ends in .safetensors")
+    if output.exists() and Path(checkpoint).exists() and output.samefile(checkpoint):
+        raise UsageError(f"output={output}: is the checkpoint itself; give another name")
+    loaded = open_weights(checkpoint, network, preset)
+    presets = [name for name, config in loaded.spec.presets.items() if config == loaded.config]
+    fields.setdefault("origin", f"converted from {Path(checkpoint).name}")
+    return pack(
+        loaded.module,
+        loaded.spec.name,
+        loaded.config,
+        task,
+        output,
+        dtype=dtype,
+        preset=preset or (presets[0] if presets else None),
+        **fields,
+    )
