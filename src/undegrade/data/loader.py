@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,10 +11,26 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from undegrade.data.patches import Patches
 
-__all__ = ["BatchPlan", "batches"]
+__all__ = ["BatchPlan", "Patch", "batches"]
 
-BatchPlan = Callable[[int], tuple[int, int]]
-"""step -> (patches in the joint batch of all processes, patch size in pixels)."""
+
+@dataclass(frozen=True)
+class Patch:
+    """One phase of the progressive patch schedule.
+
+    Attributes:
+        until: the phase lasts until this share of the training is done, 0..1.
+        size: patch side in pixels (of the target).
+        batch: patches in the joint batch of all processes.
+    """
+
+    until: float
+    size: int
+    batch: int
+
+
+BatchPlan = Callable[[int], Patch]
+"""step -> the patches of its joint batch."""
 
 _Place = tuple[int, int, int]  # step, place in the batch, patch size
 
@@ -22,8 +39,7 @@ class _Samples(Dataset[tuple[Tensor, Tensor]]):
     def __init__(self, patches: Patches) -> None:
         self.patches = patches
 
-    def __getitem__(self, place: _Place) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        torch.set_num_threads(1) if torch.utils.data.get_worker_info() else None
+    def __getitem__(self, place: _Place) -> tuple[Tensor, Tensor]:
         return self.patches.sample(*place)
 
 
@@ -36,9 +52,9 @@ class _Steps(Sampler[list[_Place]]):
     def __iter__(self) -> Iterator[list[_Place]]:
         step = self.first
         while True:
-            count, size = self.plan(step)
-            share = count // self.world
-            yield [(step, place, size) for place in range(self.rank * share, (self.rank + 1) * share)]
+            patch = self.plan(step)
+            share = patch.batch // self.world
+            yield [(step, place, patch.size) for place in range(self.rank * share, (self.rank + 1) * share)]
             step += 1
 
 
@@ -47,8 +63,8 @@ def batches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (inputs, targets), each (B, 3, size, size), beginning at step ``first``.
 
-    With ``world`` processes each yields its own part of the joint batch: rank r the r-th slice, so that all together see
-    exactly what one process would.
+    With ``world`` processes each yields its own part of the joint batch: rank r the r-th slice, so that all together
+    see exactly what one process would.
     """
     loader = DataLoader(
         _Samples(patches),

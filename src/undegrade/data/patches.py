@@ -1,7 +1,7 @@
 """Training patches: from folders of pictures to (input, target) pairs, the same for a seed whatever reads them.
 
-A sample is named by (seed, step, place in the batch). Its own generator is seeded by these three numbers, so the number of
-workers, the number of processes and a restart in the middle change nothing.
+A sample is named by (seed, step, place in the batch). Its own generator is seeded by these three numbers, so the number
+of workers, the number of processes and a restart in the middle change nothing.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class Patches:
     def sample(self, step: int, place: int, size: int) -> tuple[Tensor, Tensor]:
         """The patch at ``place`` of the batch of ``step``: (input, target), (3, size, size) floats in 0..1.
 
-        Larger pictures are drawn more often (by area). For a degradation that shrinks (super-resolution), ``size`` is the
-        size of the target.
+        Larger pictures are drawn more often (by area). For a degradation that shrinks (super-resolution), ``size`` is
+        the size of the target.
         """
         generator = sample_generator(self.seed, step, place)
         group = int(torch.multinomial(self._weights, 1, generator=generator))
@@ -141,8 +141,11 @@ class Patches:
         return self._pair(picture, planes, margin, generator)
 
     def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
-        """Validation picture ``index`` as (name, input, target): its centre of at most ``crop`` pixels, degraded the same way
-        every time."""
+        """Validation picture ``index`` as (name, input, target).
+
+        Its centre of at most ``crop`` pixels (a multiple of 12, for every scale and mosaic), degraded the same way every
+        time.
+        """
         picture = self.validation[index]
         planes = self._planes(picture)
         height, width = (min(length, crop) // 12 * 12 or length for length in planes[0].shape[-2:])

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had never stopped, written so that a crash leaves the old one."""
+"""Checkpoints: all that a run needs to go on as if it had never stopped, written so that a crash leaves the old one."""
 
 from __future__ import annotations
 

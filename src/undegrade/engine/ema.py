@@ -13,8 +13,8 @@ __all__ = ["Ema"]
 class Ema:
     """Keeps ``average = d * average + (1 - d) * weights``.
 
-    The decay grows as (1 + n) / (10 + n) with the number of updates until it reaches ``decay``, so that the random start is
-    forgotten at once. Buffers are copied. ``decay`` 0 means: the weights themselves.
+    The decay grows as (1 + n) / (10 + n) with the number of updates until it reaches ``decay``, so that the random start
+    is forgotten at once. Buffers are copied. ``decay`` 0 means: the weights themselves.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -26,7 +26,7 @@ class Ema:
         """Takes the weights of ``module`` in."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = list(self.module.parameters()), [p.detach() for p in module.parameters()]
+        mine, theirs = [p.data for p in self.module.parameters()], [p.data for p in module.parameters()]
         torch._foreach_lerp_(mine, theirs, 1.0 - decay)
         for own, new in zip(self.module.buffers(), module.buffers(), strict=True):
             own.copy_(new)

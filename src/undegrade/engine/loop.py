@@ -52,8 +52,8 @@ def train(
 ) -> Path:
     """Trains by ``recipe`` and returns the packed weights' card (safetensors beside it), usable by ``restore`` at once.
 
-    A run that was interrupted goes on from its last checkpoint, bit-equal to not having stopped (unless ``max_minutes`` or a
-    non-deterministic device is in play). Under ``torchrun`` every process takes its share of each batch.
+    A run that was interrupted goes on from its last checkpoint, bit-equal to not having stopped (unless ``max_minutes``
+    or a non-deterministic device is in play). Under ``torchrun`` every process takes its share of each batch.
 
     Args:
         recipe: a Recipe, a YAML file, or the name of a shipped recipe.
@@ -102,7 +102,7 @@ def _train(recipe: Recipe, folder: Path, rank: int, world: int, device: torch.de
     clock = Clock(recipe, state.minutes)
     stream = batches(
         patches,
-        lambda step: (patch := recipe.patch_at(clock.progress(step))) and (patch.batch, patch.size),
+        lambda step: recipe.patch_at(clock.progress(step)),
         first=state.step,
         workers=recipe.workers,
         rank=rank,
@@ -301,13 +301,10 @@ def _resume(
 
 
 def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str) -> None:
-    """Copies what fits from other weights; entries of other shapes (a new scale's tail, say) keep their fresh values."""
-    if start.endswith(".pt") and (saved := torch.load(start, map_location="cpu", weights_only=True)).get("ema"):
-        given = saved["ema"]
-    else:
-        from undegrade.weights.load import load_network
+    """Copies what fits from other weights; entries of other shapes (the tail of another scale) keep their fresh values."""
+    from undegrade.weights.load import load_network
 
-        given = load_network(start).state_dict()
+    given = load_network(start).state_dict()
     own = net.state_dict()
     fitting = {
         name: value.to(own[name].dtype)

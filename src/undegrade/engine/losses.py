@@ -1,4 +1,4 @@
-"""Training losses. Outputs and targets are (B, C, H, W) floats in 0..1; ``multiscale_*`` take a list of outputs, coarse to fine."""
+"""Training losses on (B, C, H, W) floats in 0..1; ``multiscale_*`` take a list of outputs, coarse to fine."""
 
 from __future__ import annotations
 

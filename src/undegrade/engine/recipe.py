@@ -1,4 +1,4 @@
-"""The recipe of a training run: a flat YAML file, read into typed fields; a mistyped key fails with the nearest name."""
+"""The recipe of a training run: a flat YAML file read into typed fields; a mistyped key fails with the nearest name."""
 
 from __future__ import annotations
 
@@ -14,26 +14,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.data.augment import Augmentation
+from undegrade.data.loader import Patch
 from undegrade.data.patches import Source
 
-__all__ = ["Patch", "Recipe", "shipped_recipes"]
+__all__ = ["Recipe", "shipped_recipes"]
 
 Precision = Literal["float32", "bf16", "fp16"]
-
-
-@dataclass(frozen=True)
-class Patch:
-    """One phase of the progressive patch schedule.
-
-    Attributes:
-        until: the phase lasts until this share of the training is done, 0..1.
-        size: patch side in pixels (of the target).
-        batch: patches in the joint batch of all processes.
-    """
-
-    until: float
-    size: int
-    batch: int
 
 
 @dataclass(frozen=True)
@@ -46,7 +32,7 @@ class Recipe:
         numbers: single numbers of the network that differ from the preset.
         sources: where patches come from, see ``undegrade.data.patches.Source``.
         data: folder that the sources' paths are relative to.
-        patches: progressive patch sizes, see ``Patch``.
+        patches: progressive patch sizes, see ``undegrade.data.loader.Patch``.
         augmentation: flips and turns.
         held_back: pictures kept for validation.
         validate_at: strengths to validate with, one score each; empty means the drawn one.
@@ -55,7 +41,7 @@ class Recipe:
         steps: optimiser steps.
         max_minutes: a time budget; the rate reaches its floor when steps or minutes run out, whichever is first.
             With it a run is not repeatable to the bit.
-        optimiser, lr, lr_min, betas, weight_decay: Adam or AdamW; rate in 1/step units, cosine from ``lr`` to ``lr_min``.
+        optimiser, lr, lr_min, betas, weight_decay: Adam or AdamW, a cosine from ``lr`` to ``lr_min``.
         milestones: instead of the cosine, halve the rate at these shares of the training.
         warmup: steps of linear warm-up.
         loss: loss name -> weight, see ``undegrade.engine.losses``.

@@ -13,8 +13,8 @@ def learning_rate(
 ) -> float:
     """The rate at ``progress`` (0..1 of the training).
 
-    Linear from 0 to ``peak`` while ``progress < warmup``, then a half cosine down to ``floor``; with ``milestones`` the rate is
-    halved at each of them instead.
+    Linear from 0 to ``peak`` while ``progress < warmup``, then a half cosine down to ``floor``; with ``milestones`` the
+    rate is halved at each of them instead.
     """
     if progress < warmup:
         return peak * progress / warmup

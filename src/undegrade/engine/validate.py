@@ -42,7 +42,7 @@ def validate(
         for index in range(len(patches.validation)):
             _, degraded, clean = patches.whole(index, recipe.validate_crop, strength)
             output = restorer.tensor(degraded[None])[0]
-            total += ruler.score(output, clean)["psnr"]
+            total += ruler.score(output, clean, scale=spec.scale(config))["psnr"]
             if len(shown) < 3 and degraded.shape == clean.shape:
                 shown.append(torch.cat([degraded, output, clean], -1).clamp(0, 1))
         label = ",".join(f"{key}={value}" for key, value in strength.items()) or "psnr"

@@ -1,0 +1,314 @@
+"""Scoring: restore every picture of a test set, measure it by a named protocol, and report figures as data.
+
+Test sets are pairs (``inputs`` and ``targets``) or clean pictures that the task degrades here, with a generator seeded
+by the picture's name, so a score does not depend on order or number of pictures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from undegrade._version import __version__
+from undegrade.core.errors import InputError, UsageError
+from undegrade.data.folders import list_pictures, pair_folders
+from undegrade.engine.pictures import read_picture, write_picture
+from undegrade.metrics import protocol as protocols
+from undegrade.ops.colour import luma
+from undegrade.ops.resize import crop_to_multiple, imresize
+from undegrade.tasks import Task
+from undegrade.tasks import get as get_task
+
+__all__ = ["SCHEMA", "EvalReport", "ImageScore", "Sample", "evaluate", "samples"]
+
+SCHEMA = 1
+
+
+class TensorRestorer(Protocol):
+    """What is scored: anything that restores a batch, as `undegrade.inference.restorer.Restorer` does."""
+
+    def tensor(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, sH, sW)."""
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One picture's scores.
+
+    Attributes:
+        name: of the input, without suffix.
+        output, input: measure -> value, of the restored picture and of the untouched input.
+        seconds: spent in restoring, without reading and scoring.
+    """
+
+    name: str
+    output: Mapping[str, float]
+    input: Mapping[str, float]
+    seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Flat: ``psnr``, ``ssim``, ..., ``input_psnr``, ..., ``seconds``."""
+        figures = {**self.output, **{f"input_{measure}": value for measure, value in self.input.items()}}
+        return {"name": self.name, **_rounded(figures), "seconds": round(self.seconds, 4)}
+
+
+@dataclass(frozen=True)
+class EvalReport:
+    """Scores of a test set, with everything that a figure depends on.
+
+    Attributes:
+        task, weights: names; ``none`` for the untouched inputs.
+        protocol: every choice of the ruler in words, see `Protocol.describe`.
+        set: name of the test set's folder.
+        strength: parameters of the synthetic degradation, or of the restorer.
+        inputs: where the inputs come from: files, or made here and how.
+        images: in natural order of their names.
+        failed: name -> why it could not be scored.
+        versions: of undegrade, torch and Python.
+    """
+
+    task: str
+    weights: str
+    protocol: Mapping[str, str]
+    set: str
+    strength: Mapping[str, Any]
+    inputs: str
+    images: tuple[ImageScore, ...]
+    failed: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> dict[str, float]:
+        """Mean over the pictures of every measure and of the seconds: per-picture decibels, not pooled error."""
+        rows = [image.to_dict() for image in self.images]
+        return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0] if key != "name"} if rows else {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, schema 1."""
+        return {
+            "schema": SCHEMA,
+            "task": self.task,
+            "weights": self.weights,
+            "set": self.set,
+            "strength": dict(self.strength),
+            "inputs": self.inputs,
+            "protocol": dict(self.protocol),
+            "mean": _rounded(self.mean),
+            "images": [image.to_dict() for image in self.images],
+            "failed": dict(self.failed),
+            "versions": dict(self.versions),
+        }
+
+
+def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    return {key: round(value, 6) for key, value in figures.items()}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One test picture: ``input`` (C, h, w) and ``target`` (C, H, W) in 0..1, the input maybe outside."""
+
+    name: str
+    input: Tensor
+    target: Tensor
+
+
+def evaluate(
+    task: Task | str,
+    *,
+    inputs: Path | str | None = None,
+    targets: Path | str | None = None,
+    clean: Path | str | None = None,
+    weights: str | None = None,
+    restorer: TensorRestorer | None = None,
+    protocol: str | None = None,
+    seed: int = 0,
+    pairing: str = "stem",
+    limit: int | None = None,
+    save: Path | str | None = None,
+    progress: Callable[[ImageScore], None] | None = None,
+    device: str = "auto",
+    tile: Any = "auto",
+    ensemble: int = 1,
+    **parameters: Any,
+) -> EvalReport:
+    """Scores a restorer on a test set.
+
+    Args:
+        task: name, alias or task.
+        inputs, targets: folders of pairs, matched by stem whatever the suffix.
+        clean: instead of them, a folder of clean pictures, degraded here by the task.
+        weights: id or file; None for the task's default; ``"none"`` scores the inputs themselves (for
+            super-resolution, enlarged by MATLAB's bicubic).
+        restorer: a Restorer in memory instead of ``weights``.
+        protocol: name of the ruler; None for the task's own.
+        seed: of the synthetic degradation, combined with each picture's name.
+        pairing: rule that finds the target of an input, see `undegrade.data.folders.RULES`.
+        limit: score only the first so many pictures.
+        save: folder for the restored pictures, as 8-bit PNG.
+        progress: called with each picture's scores.
+        device, tile, ensemble: handed to the restorer.
+        parameters: the task's own (``sigma=25``, ``quality=10``, ``scale=4``, ``pattern="GRBG"``).
+
+    Raises:
+        UsageError: neither or both kinds of test set, an unknown name or a value outside its range.
+        InputError: a folder is missing, or not one picture could be scored.
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    checked = task.check(parameters)
+    ruler = protocols.get(protocol or task.protocol)
+    name = "none" if weights == "none" else weights or ""
+    if restorer is None and weights != "none":
+        restorer, name = _load(task, weights, checked, device=device, tile=tile, ensemble=ensemble)
+    source = _source(task, ruler, inputs, targets, clean, seed, pairing, checked)
+    scores, failed = [], {}
+    for index, (picture, make) in enumerate(source):
+        if limit is not None and index >= limit:
+            break
+        try:
+            sample = make()
+            image, output = _score(sample, restorer, ruler)
+        except (InputError, ValueError) as error:
+            failed[picture] = str(error)
+            continue
+        scores.append(image)
+        if save is not None:
+            write_picture(Path(save) / f"{picture}.png", output)
+        if progress is not None:
+            progress(image)
+    if not scores:
+        first = next(iter(failed.items()), ("", "the folder holds no pictures"))
+        raise InputError(f"no picture could be scored; {first[0]}: {first[1]}")
+    return EvalReport(
+        task=task.name,
+        weights=name or "in memory",
+        protocol=ruler.describe(),
+        set=_set_name(Path(clean or inputs or "")),
+        strength=checked,
+        inputs=_made(ruler, seed) if clean else "files",
+        images=tuple(scores),
+        failed=failed,
+        versions={"undegrade": __version__, "torch": torch.__version__, "python": platform.python_version()},
+    )
+
+
+def samples(
+    task: Task | str,
+    *,
+    clean: Path | str,
+    protocol: str | None = None,
+    seed: int = 0,
+    **parameters: Any,
+) -> Iterator[Sample]:
+    """The synthetic test pictures that `evaluate` would score, for looking at or for other tools."""
+    task = get_task(task) if isinstance(task, str) else task
+    ruler = protocols.get(protocol or task.protocol)
+    for _, make in _source(task, ruler, None, None, clean, seed, "stem", task.check(parameters)):
+        yield make()
+
+
+def _load(task: Task, weights: str | None, parameters: Mapping[str, Any], **how: Any) -> tuple[TensorRestorer, str]:
+    from undegrade.inference.load import load
+
+    restorer = load(task.name, weights=weights, **how, **parameters)
+    return restorer, restorer.card.id
+
+
+def _source(
+    task: Task,
+    ruler: protocols.Protocol,
+    inputs: Path | str | None,
+    targets: Path | str | None,
+    clean: Path | str | None,
+    seed: int,
+    pairing: str,
+    parameters: Mapping[str, Any],
+) -> list[tuple[str, Callable[[], Sample]]]:
+    """(name, function that reads or makes the sample) of every test picture."""
+    if clean is not None:
+        if inputs is not None or targets is not None:
+            raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
+        if task.degrade is None:
+            raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
+        degrade = task.degrade
+        files = list_pictures(clean)
+        return [(file.stem, lambda file=file: _make(file, degrade, ruler, seed, parameters)) for file in files]
+    if inputs is None or targets is None:
+        raise UsageError("a test set is needed: give inputs and targets (pairs), or clean (degraded here)")
+    pairs = pair_folders(inputs, targets, pairing)
+    return [(pair.name, lambda pair=pair: _read(pair.name, pair.input, pair.target)) for pair in pairs]
+
+
+def _read(name: str, input_file: Path, target_file: Path) -> Sample:
+    degraded, target = read_picture(input_file), read_picture(target_file)
+    if degraded.shape[0] != target.shape[0]:
+        degraded, target = degraded.expand(3, -1, -1), target.expand(3, -1, -1)
+    return Sample(name, degraded, target)
+
+
+def _make(
+    file: Path, degrade: Callable[..., Tensor], ruler: protocols.Protocol, seed: int, parameters: Mapping[str, Any]
+) -> Sample:
+    """A clean picture degraded with the randomness of its name."""
+    target = read_picture(file)
+    if ruler.luma_inputs and target.shape[0] == 3:
+        target = (luma(target) * 255).round() / 255
+    scale = int(parameters.get("scale", 1))
+    target = crop_to_multiple(target, scale) if scale > 1 else target
+    digest = hashlib.sha256(f"{seed}/{file.stem}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+    degraded = degrade(target, generator, **parameters)
+    if ruler.bits == 8:
+        degraded = (degraded.clamp(0, 1) * 255).round() / 255
+    return Sample(file.stem, degraded, target)
+
+
+def _score(sample: Sample, restorer: TensorRestorer | None, ruler: protocols.Protocol) -> tuple[ImageScore, Tensor]:
+    degraded, target = sample.input, sample.target
+    scale, target = _scale(degraded, target)
+    untouched = degraded if scale == 1 else imresize(degraded, float(scale))
+    before = ruler.score(untouched, target, scale, clip=scale > 1)
+    if restorer is None:
+        return ImageScore(sample.name, before, before, 0.0), untouched
+    start = time.perf_counter()
+    output = _restore(restorer, degraded)
+    seconds = time.perf_counter() - start
+    return ImageScore(sample.name, ruler.score(output, target, scale), before, seconds), output
+
+
+def _scale(degraded: Tensor, target: Tensor) -> tuple[int, Tensor]:
+    """The whole factor between the two sizes, and the target without the rows that no input pixel stands for."""
+    height, width = degraded.shape[-2:]
+    scale = max(1, target.shape[-2] // height)
+    rest = (target.shape[-2] - scale * height, target.shape[-1] - scale * width)
+    if not all(0 <= part < scale for part in rest):
+        raise ValueError(
+            f"the input is {width}x{height} and the target {target.shape[-1]}x{target.shape[-2]}: "
+            "they must be equal, or a whole factor apart"
+        )
+    return scale, target[..., : scale * height, : scale * width]
+
+
+def _restore(restorer: TensorRestorer, degraded: Tensor) -> Tensor:
+    """(C, H, W) -> (C, sH, sW) on the CPU."""
+    return restorer.tensor(degraded[None])[0].float().cpu()
+
+
+def _made(ruler: protocols.Protocol, seed: int) -> str:
+    form = "clipped and rounded to 8 bits" if ruler.bits == 8 else "as the degradation gives them"
+    return f"made from clean pictures, seed {seed} and the picture's name, {form}"
+
+
+def _set_name(folder: Path) -> str:
+    """``Rain100L`` of ``.../Rain100L/input``."""
+    sides = {"input", "inputs", "blur", "hazy", "rain", "snow", "lq", "hr", "target", "gt"}
+    parts = [part for part in folder.resolve().parts if part.lower() not in sides]
+    return parts[-1] if parts else folder.name
