@@ -11,6 +11,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from undegrade._version import __version__
 from undegrade.core.errors import InputError, UsageError
-from undegrade.data.folders import list_pictures, pair_folders
+from undegrade.data.folders import Pair, list_pictures, pair_folders
 from undegrade.engine.pictures import read_picture, write_picture
 from undegrade.metrics import protocol as protocols
 from undegrade.ops.colour import luma
@@ -168,7 +169,14 @@ def evaluate(
     name = "none" if weights == "none" else weights or ""
     if restorer is None and weights != "none":
         restorer, name = _load(task, weights, checked, device=device, tile=tile, ensemble=ensemble)
-    source = _source(task, ruler, inputs, targets, clean, seed, pairing, checked)
+    if clean is not None:
+        if inputs is not None or targets is not None:
+            raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
+        source = _synthetic(task, ruler, clean, seed, checked)
+    elif inputs is not None and targets is not None:
+        source = _paired(inputs, targets, pairing)
+    else:
+        raise UsageError("a test set is needed: give inputs and targets (pairs), or clean (degraded here)")
     scores, failed = [], {}
     for index, (picture, make) in enumerate(source):
         if limit is not None and index >= limit:
@@ -211,7 +219,7 @@ def samples(
     """The synthetic test pictures that `evaluate` would score, for looking at or for other tools."""
     task = get_task(task) if isinstance(task, str) else task
     ruler = protocols.get(protocol or task.protocol)
-    for _, make in _source(task, ruler, None, None, clean, seed, "stem", task.check(parameters)):
+    for _, make in _synthetic(task, ruler, clean, seed, task.check(parameters)):
         yield make()
 
 
@@ -222,40 +230,32 @@ def _load(task: Task, weights: str | None, parameters: Mapping[str, Any], **how:
     return restorer, restorer.card.id
 
 
-def _source(
-    task: Task,
-    ruler: protocols.Protocol,
-    inputs: Path | str | None,
-    targets: Path | str | None,
-    clean: Path | str | None,
-    seed: int,
-    pairing: str,
-    parameters: Mapping[str, Any],
-) -> list[tuple[str, Callable[[], Sample]]]:
-    """(name, function that reads or makes the sample) of every test picture."""
-    if clean is not None:
-        if inputs is not None or targets is not None:
-            raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
-        if task.degrade is None:
-            raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
-        degrade = task.degrade
-        files = list_pictures(clean)
-        return [(file.stem, lambda file=file: _make(file, degrade, ruler, seed, parameters)) for file in files]
-    if inputs is None or targets is None:
-        raise UsageError("a test set is needed: give inputs and targets (pairs), or clean (degraded here)")
-    pairs = pair_folders(inputs, targets, pairing)
-    return [(pair.name, lambda pair=pair: _read(pair.name, pair.input, pair.target)) for pair in pairs]
+Source = list[tuple[str, Callable[[], Sample]]]
+"""(name, function that reads or makes the sample) of every test picture."""
 
 
-def _read(name: str, input_file: Path, target_file: Path) -> Sample:
-    degraded, target = read_picture(input_file), read_picture(target_file)
+def _paired(inputs: Path | str, targets: Path | str, pairing: str) -> Source:
+    return [(pair.name, partial(_read, pair)) for pair in pair_folders(inputs, targets, pairing)]
+
+
+def _synthetic(
+    task: Task, ruler: protocols.Protocol, clean: Path | str, seed: int, parameters: Mapping[str, Any]
+) -> Source:
+    if task.degrade is None:
+        raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
+    make = partial(_make, degrade=task.degrade, ruler=ruler, seed=seed, parameters=parameters)
+    return [(file.stem, partial(make, file)) for file in list_pictures(clean)]
+
+
+def _read(pair: Pair) -> Sample:
+    degraded, target = read_picture(pair.input), read_picture(pair.target)
     if degraded.shape[0] != target.shape[0]:
         degraded, target = degraded.expand(3, -1, -1), target.expand(3, -1, -1)
-    return Sample(name, degraded, target)
+    return Sample(pair.name, degraded, target)
 
 
 def _make(
-    file: Path, degrade: Callable[..., Tensor], ruler: protocols.Protocol, seed: int, parameters: Mapping[str, Any]
+    file: Path, *, degrade: Callable[..., Tensor], ruler: protocols.Protocol, seed: int, parameters: Mapping[str, Any]
 ) -> Sample:
     """A clean picture degraded with the randomness of its name."""
     target = read_picture(file)
