@@ -35,15 +35,15 @@ class Ruler:
     """How SSIM is taken, in words that a table can print and names that the code knows.
 
     Attributes:
-        window: ``gaussian`` (11 x 11, sigma 1.5), ``uniform`` (7 x 7, sample covariance), either over windows that
-            lie inside, or ``gaussian-replicate`` (edge pixels repeated, full map).
+        window: ``gaussian`` (11 x 11, sigma 1.5), ``uniform`` (7 x 7, sample covariance) or ``uniform-8`` (8 x 8,
+            biased), all over windows that lie inside, or ``gaussian-replicate`` (edge pixels repeated, full map).
         data_range: the peak value L, where 1 is level 255.
         before: what happens to both pictures first: nothing, ``pooled`` (the dehazing systems' reduction to about
             256 pixels) or ``stretched`` (8-bit grey, each picture's own range stretched to 0..1).
         multiple: the padding multiple that ``pooled`` reckons with.
     """
 
-    window: Literal["gaussian", "uniform", "gaussian-replicate"] = "gaussian"
+    window: Literal["gaussian", "gaussian-replicate", "uniform", "uniform-8"] = "gaussian"
     data_range: float = 1.0
     before: Literal["", "pooled", "stretched"] = ""
     multiple: int = 4
@@ -59,6 +59,7 @@ class Ruler:
         window = {
             "gaussian": ssim.GAUSSIAN,
             "uniform": ssim.UNIFORM,
+            "uniform-8": ssim.UNIFORM_8,
             "gaussian-replicate": replace(ssim.GAUSSIAN, border="replicate"),
         }[self.window]
         return ssim.ssim(output, target, window, self.data_range)
@@ -67,6 +68,7 @@ class Ruler:
         words = {
             "gaussian": "Gaussian 11x11 sigma 1.5, windows inside only",
             "uniform": "uniform 7x7, sample covariance, windows inside only",
+            "uniform-8": "uniform 8x8, windows inside only",
             "gaussian-replicate": "Gaussian 11x11 sigma 1.5, edge pixels repeated",
         }[self.window]
         if self.before == "pooled":
@@ -269,6 +271,16 @@ PROTOCOLS: dict[str, Protocol] = {
             extras=("psnr_b",),
             luma_inputs=True,
             source="PANet CAR, DnCNN, ARCNN on LIVE1 and Classic5; PSNR-B of Yim and Bovik 2011",
+        ),
+        Protocol(
+            "jpeg-luma-8x8",
+            "luma coded as a grey JPEG, SSIM by a flat 8x8 window",
+            colour="y-studio-8bit",
+            bits=8,
+            ssim=Ruler("uniform-8"),
+            extras=("psnr_b",),
+            luma_inputs=True,
+            source="the JPEG and ARCNN rows of the same tables: their SSIM is this one (Classic5: .7800 at quality 10)",
         ),
         Protocol(
             "demosaic-cpsnr",

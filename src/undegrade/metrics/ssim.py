@@ -11,7 +11,7 @@ from torch import Tensor
 
 from undegrade.metrics.psnr import same_shape
 
-__all__ = ["GAUSSIAN", "UNIFORM", "Window", "pool_for_dehazing", "ssim", "ssim_map", "stretch"]
+__all__ = ["GAUSSIAN", "UNIFORM", "UNIFORM_8", "Window", "pool_for_dehazing", "ssim", "ssim_map", "stretch"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Window:
 
     Attributes:
         kind: ``gaussian`` (weights exp(-d^2 / 2 sigma^2), normalised) or ``uniform``.
-        size: taps per axis, odd.
+        size: taps per axis; odd if the border is replicated.
         sigma: of the Gaussian, in pixels.
         border: ``valid`` keeps windows that lie inside; ``replicate`` repeats edge pixels and keeps the full map.
         unbiased: variances over n - 1 instead of n samples, scikit-image's habit for uniform windows.
@@ -67,6 +67,9 @@ GAUSSIAN = Window("gaussian", 11)
 
 UNIFORM = Window("uniform", 7, unbiased=True)
 """The default of scikit-image: 7 x 7 box, sample covariance, valid region."""
+
+UNIFORM_8 = Window("uniform", 8)
+"""An 8 x 8 box, as the first published SSIM code had it; still behind some rows of JPEG tables."""
 
 
 def ssim_map(output: Tensor, target: Tensor, window: Window = GAUSSIAN, data_range: float = 1.0) -> Tensor:
