@@ -24,6 +24,7 @@ from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
 from undegrade.data.augment import Augmentation, augment
 from undegrade.data.folders import list_pictures, pair_folders
+from undegrade.ops.colour import rgb_to_ycbcr
 
 __all__ = ["Degrade", "Patches", "Source", "sample_generator"]
 
@@ -39,6 +40,7 @@ class Source:
         clean: folder of clean pictures, searched with its subfolders.
         inputs, targets: folders of degraded and clean pictures, paired by stem.
         depth: folder of depth maps with the stems of ``clean``; handed to the degradation as ``depth``.
+        grey: whether the clean pictures are turned grey (full-range luma) before they are degraded.
         weight: how often this ingredient is drawn, relative to the others.
         strength: fixed or ranged parameters handed to the degradation.
     """
@@ -47,6 +49,7 @@ class Source:
     inputs: Path | None = None
     targets: Path | None = None
     depth: Path | None = None
+    grey: bool = False
     weight: float = 1.0
     strength: Mapping[str, Any] = field(default_factory=dict)
 
@@ -143,8 +146,8 @@ class Patches:
     def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
         """Validation picture ``index`` as (name, input, target).
 
-        Its centre of at most ``crop`` pixels (a multiple of 12, for every scale and mosaic), degraded the same way every
-        time.
+        Its centre of at most ``crop`` pixels (a multiple of 12, for every scale and mosaic), degraded the same way
+        every time.
         """
         picture = self.validation[index]
         planes = self._planes(picture)
@@ -173,7 +176,11 @@ class Patches:
             return _to_float(planes[1]).contiguous(), target.contiguous()
         extra = {"depth": planes[1][:1].float()} if picture.depth is not None else {}
         assert self.degrade is not None
+        if picture.source.grey:
+            target = rgb_to_ycbcr(target)[:1]
         degraded = self.degrade(target, generator, **extra, **{**picture.source.strength, **strength})
+        if picture.source.grey:
+            degraded, target = degraded.expand(3, -1, -1), target.expand(3, -1, -1)
         scale = target.shape[-1] // degraded.shape[-1]
         return _trim(degraded, margin // scale).contiguous(), _trim(target, margin).contiguous()
 
