@@ -1,0 +1,218 @@
+"""Picture files decoded into arrays with their metadata.
+
+Pillow does the formats; 16-bit PNG and TIFF have their own modules beside this one. What happens to which kind of
+file is told in docs/files.md.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from undegrade.core import exif, png16, tiff16
+from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.formats import Frame, Metadata
+
+__all__ = ["MAX_PIXELS", "decode", "from_pil", "pillow_formats"]
+
+MAX_PIXELS = 300_000_000
+"""Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
+READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
+
+
+def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, Iterator[Frame]]:
+    """The number of frames of a file, and the frames, each decoded when it is asked for.
+
+    Args:
+        source: path of the file, or its content.
+        max_pixels: more pixels than this, all frames together, are refused.
+
+    Raises:
+        InputError: the file cannot be read; also raised while going through the frames.
+        MissingExtraError: the format needs an optional package.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    with _in(name):
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        if tiff16.is_tiff(data):
+            pages = tiff16.pages(data)
+            _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
+            if any(max(page.bits) > 8 for page in pages):
+                return len(pages), _tiff_frames(name, data, pages)
+        elif data.startswith(png16.SIGNATURE):
+            width, height, bits, *_ = png16.header(data)
+            _refuse_bombs(width * height, max_pixels)
+            if bits == 16:
+                return 1, _png_frame(name, data)
+        image = _open(data)
+        count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        _refuse_bombs(image.width * image.height * count, max_pixels)
+        return count, _frames(name, image, data, count)
+
+
+def from_pil(image: Image.Image) -> Frame:
+    """A PIL image as it stands (of an animation: the current frame), made upright.
+
+    Raises:
+        InputError: the mode holds no colours in 8 or 16 bits.
+    """
+    notes: list[str] = []
+    metadata = _metadata(image, notes)
+    try:
+        image = ImageOps.exif_transpose(image)
+    except (ValueError, TypeError, SyntaxError, KeyError):  # the EXIF block is damaged; the pixels are read below
+        image.load()
+    mode, deep = image.mode, image.mode.startswith("I;16")
+    if mode == "CMYK":
+        image, note = _from_cmyk(image, metadata.icc)
+        metadata = replace(metadata, icc=b"")
+        notes.append(note)
+    elif mode in ("YCbCr", "RGBX"):
+        image = image.convert("RGB")
+    elif mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa"):
+        clear = image.has_transparency_data
+        grey = mode in ("1", "L", "LA", "La")
+        image = image.convert(("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB"))
+    elif not deep:
+        raise InputError(f"pictures of mode {mode} are not handled: convert to 8 or 16 bits of grey or RGB")
+    samples = np.asarray(image).astype(np.uint16) if deep else np.asarray(image)
+    return Frame(samples.reshape(*samples.shape[:2], -1), metadata, tuple(notes))
+
+
+def _tiff_frames(name: str, data: bytes, pages: list[tiff16.Page]) -> Iterator[Frame]:
+    for page in pages:
+        with _in(name):
+            samples = tiff16.decode(data, page)
+            block, turned, dpi = exif.of_tiff(data, page.tags)
+            metadata = Metadata(
+                "TIFF", block, bytes(page.tags.get(34675, b"")), exif.upright_xmp(page.tags.get(700, b"")), dpi
+            )
+            frame = Frame(exif.upright(samples, turned), metadata)
+        yield frame
+
+
+def _png_frame(name: str, data: bytes) -> Iterator[Frame]:
+    with _in(name):
+        samples = png16.decode(data)
+        image, notes = _open(data), list[str]()
+        metadata = _metadata(image, notes)
+        frame = Frame(exif.upright(samples, exif.orientation(image)), metadata, tuple(notes))
+    yield frame
+
+
+def _frames(name: str, image: Image.Image, data: bytes, count: int) -> Iterator[Frame]:
+    notes: tuple[str, ...] = ()
+    if image.format == "MPO":
+        notes = ("the further pictures in this file (preview, depth or gain map) are left out",)
+    if image.format == "AVIF" and _deep_avif(data):
+        notes = ("this AVIF file holds more than 8 bits, of which 8 are read",)
+    for index in range(count):
+        with _in(name):
+            if count > 1:
+                image.seek(index)
+            frame = from_pil(image)
+            frame = replace(frame, notes=(*notes, *frame.notes))
+        yield frame
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(data), formats=[name for name in READABLE if name in pillow_formats()])
+    except UnidentifiedImageError as error:
+        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis"):
+            raise MissingExtraError("reading HEIC", "heif") from error
+        raise InputError("not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)") from error
+
+
+def pillow_formats() -> set[str]:
+    """Names of the formats that Pillow can open here, the optional HEIF among them when it is installed."""
+    Image.init()
+    if "HEIF" not in Image.OPEN:
+        try:
+            import pillow_heif
+        except ImportError:
+            pass
+        else:
+            pillow_heif.register_heif_opener()
+    return set(Image.OPEN)
+
+
+def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
+    info, kind = image.info, image.format or "PNG"
+    block = exif.of_image(image)
+    if block is None:
+        notes.append("the EXIF block is damaged and is left out")
+    dpi = info.get("dpi") or exif.dpi(block or b"")
+    xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    return Metadata(
+        format="JPEG" if kind == "MPO" else kind,
+        exif=block or b"",
+        icc=info.get("icc_profile") or b"",
+        xmp=exif.upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
+        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+        duration=info.get("duration"),
+        loop=info.get("loop"),
+    )
+
+
+def _from_cmyk(image: Image.Image, icc: bytes) -> tuple[Image.Image, str]:
+    if icc:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(icc))
+            turned = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError):
+            pass
+        else:
+            assert turned is not None  # only None when changed in place
+            return turned, "CMYK was converted to sRGB through the file's colour profile"
+    return image.convert("RGB"), "CMYK without a usable colour profile was converted to RGB by the plain formula"
+
+
+def _deep_avif(data: bytes) -> bool:
+    """Whether the AV1 configuration record (AV1-ISOBMFF, section 2.3.3) says 10 or 12 bits."""
+    start = data.find(b"av1C", 0, 65536)
+    return start >= 0 and len(data) > start + 6 and bool(data[start + 6] & 0x40)
+
+
+def _refuse_bombs(pixels: int, limit: int) -> None:
+    if pixels > limit:
+        raise InputError(
+            f"{pixels / 1e6:.0f} megapixels, the limit is {limit / 1e6:.0f}: raise it with max_pixels "
+            "(--max-pixels) if the file is to be trusted"
+        )
+
+
+_LOCK = threading.RLock()
+
+
+@contextmanager
+def _in(name: str) -> Iterator[None]:
+    """Errors of reading the file ``name`` become one line; Pillow's own size limit and warnings are set aside."""
+    with _LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        except MissingExtraError:
+            raise
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
+        except FileNotFoundError as error:
+            raise InputError(f"{name}: there is no such file") from error
+        except OSError as error:
+            raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
+        except MemoryError as error:
+            raise InputError(f"{name}: too large for the memory of this machine") from error
+        # Decoders fail in many ways on damaged files.
+        except (ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, AttributeError) as error:
+            raise InputError(f"{name}: the file is damaged ({error})") from error
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit

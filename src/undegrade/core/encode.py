@@ -1,0 +1,171 @@
+"""Pictures written to files: depth, transparency and metadata are kept or the format is refused."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from undegrade.core import exif, png16, tiff16
+from undegrade.core.decode import pillow_formats
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
+
+__all__ = ["encode", "format_of", "to_pil", "write"]
+
+
+def format_of(path: str | Path) -> str:
+    """The format that a file name's suffix stands for.
+
+    Raises:
+        UsageError: none that is written.
+    """
+    suffix = Path(path).suffix.lower()
+    for name, held in FORMATS.items():
+        if suffix in held.suffixes:
+            return name
+    known = ", ".join(held.suffixes[0] for held in FORMATS.values())
+    raise UsageError(f"{path}: files of kind '{suffix}' are not written: choose one of {known}")
+
+
+def write(frames: Sequence[Frame], path: str | Path) -> None:
+    """Writes frames in the format of the path's suffix: into a file beside it, which is then renamed.
+
+    Raises:
+        InputError: the frames do not fit into the format, or the file cannot be written.
+        UsageError: no such format.
+    """
+    path = Path(path)
+    kind = format_of(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: exists and is not a file")
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            _write(frames, file, kind)
+        part.replace(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def encode(frames: Sequence[Frame], kind: str) -> bytes:
+    """The content of a file of the format ``kind``, a key of ``FORMATS``.
+
+    Raises:
+        InputError: the frames do not fit into the format.
+    """
+    file = io.BytesIO()
+    _write(frames, file, kind)
+    return file.getvalue()
+
+
+def to_pil(frame: Frame) -> Image.Image:
+    """The frame as a PIL image with the metadata in ``info``; 16 bits are kept for grey and are an error otherwise."""
+    samples = frame.samples
+    if samples.dtype == np.uint16 and samples.shape[2] > 1:
+        raise InputError("PIL images hold no 16-bit colour")
+    image = _image(samples)
+    held = frame.metadata
+    entries = {"exif": held.exif, "icc_profile": _fitting_icc(frame), "xmp": held.xmp, "dpi": held.dpi}
+    image.info.update({key: value for key, value in entries.items() if value})
+    return image
+
+
+def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
+    deep = any(frame.samples.dtype == np.uint16 for frame in frames)
+    _check_fits(frames, deep, kind)
+    first = frames[0]
+    height, width = first.samples.shape[:2]
+    held = replace(first.metadata, icc=_fitting_icc(first))
+    held = replace(held, exif=exif.resized(held.exif, width, height, None if FORMATS[kind].own_dpi else held.dpi))
+    if deep and kind == "TIFF":
+        tags = exif.tiff_tags(held.exif, held.icc, held.xmp, held.dpi)
+        tiff16.write(file, [_deepened(frame.samples) for frame in frames], tags)
+    elif deep:
+        chunks = exif.png_chunks(held.exif, held.icc, held.xmp, held.dpi)
+        for piece in png16.encode(_deepened(first.samples), chunks):
+            file.write(piece)
+    else:
+        images = [_image(frame.samples) for frame in frames]
+        if len(images) > 1 and kind != "TIFF":
+            images = _alike(images)
+        options = FORMATS[kind].options | _told(held, kind) | _sequence(frames, images)
+        images[0].save(file, kind, **options)
+
+
+def _check_fits(frames: Sequence[Frame], deep: bool, kind: str) -> None:
+    held, count = FORMATS[kind], len(frames)
+    if kind not in pillow_formats():
+        raise MissingExtraError(f"writing {kind}", "heif")
+    if deep and not held.deep:
+        raise InputError(f"{kind} holds 8 bits, the picture has 16: choose .png or .tif")
+    if not held.alpha and any(frame.samples.shape[2] in (2, 4) for frame in frames):
+        raise InputError(f"{kind} holds no transparency, which the picture has: choose .png, .tif or .webp")
+    if count > 1 and not held.many:
+        raise InputError(f"{kind} holds one picture, there are {count}: choose .png, .webp or .tif")
+    if count > 1 and deep and kind == "PNG":
+        raise InputError(f"PNG holds one 16-bit picture, there are {count}: choose .tif")
+
+
+def _told(held: Metadata, kind: str) -> dict[str, Any]:
+    """The metadata as Pillow's arguments of ``save``."""
+    told: dict[str, Any] = {"icc_profile": held.icc, "dpi": held.dpi if FORMATS[kind].own_dpi else None}
+    if kind == "TIFF":
+        told["tiffinfo"] = exif.tiff_directory(exif.tiff_tags(held.exif, held.icc, held.xmp, held.dpi))
+    elif kind != "BMP":
+        told["exif"] = held.exif
+    if kind == "PNG" and held.xmp:
+        told["pnginfo"] = PngImagePlugin.PngInfo()
+        told["pnginfo"].add_itxt("XML:com.adobe.xmp", held.xmp.decode("utf-8", "replace"))
+    elif kind not in ("BMP", "TIFF", "PNG"):
+        told["xmp"] = held.xmp
+    return {name: value for name, value in told.items() if value}
+
+
+def _sequence(frames: Sequence[Frame], images: list[Image.Image]) -> dict[str, Any]:
+    """Pillow's arguments of ``save`` for several frames."""
+    if len(images) < 2:
+        return {}
+    options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
+    durations = [frame.metadata.duration for frame in frames]
+    if None not in durations:
+        options |= {"duration": [round(duration or 0) for duration in durations], "loop": frames[0].metadata.loop or 0}
+    return options
+
+
+def _alike(images: list[Image.Image]) -> list[Image.Image]:
+    """The frames of an animation in the one mode that holds them all."""
+    if len({image.size for image in images}) > 1:
+        raise InputError("the pages differ in size: choose .tif")
+    modes = {image.mode for image in images}
+    colour, alpha = bool(modes & {"RGB", "RGBA"}), bool(modes & {"LA", "RGBA"})
+    mode = ("RGBA" if alpha else "RGB") if colour else ("LA" if alpha else "L")
+    return [image.convert(mode) for image in images]
+
+
+def _image(samples: Samples) -> Image.Image:
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+
+
+def _deepened(samples: Samples) -> NDArray[np.uint16]:
+    """8 bits as 16: 255 becomes 65535."""
+    wide = samples.astype(np.uint16, copy=False)
+    return wide if samples.dtype == np.uint16 else wide * np.uint16(257)
+
+
+def _fitting_icc(frame: Frame) -> bytes:
+    """The colour profile, if it speaks of as many channels as the frame has (ICC.1, section 7.2.6)."""
+    space = b"RGB " if frame.samples.shape[2] > 2 else b"GRAY"
+    icc = frame.metadata.icc
+    return icc if icc[16:20] == space else b""

@@ -1,0 +1,178 @@
+"""EXIF and its neighbours: orientation applied once, the rest carried from the input file to the output file."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin, TiffTags
+
+__all__ = [
+    "dpi",
+    "of_image",
+    "of_tiff",
+    "orientation",
+    "png_chunks",
+    "resized",
+    "tiff_directory",
+    "tiff_tags",
+    "upright",
+    "upright_xmp",
+]
+
+A = TypeVar("A", bound=np.generic)
+
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
+EXIF_PART, GPS_PART, INTEROPERABILITY, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0x8825, 0xA005, 0xA002, 0xA003
+XMP, ICC = 700, 34675
+INCH, CENTIMETRE = 2, 3
+RESOLUTION = {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
+DESCRIPTIVE = {
+    *(269, 270, 271, 272, 285, 305, 306, 315, 316, 33432),  # names, description, camera, software, date, author, rights
+    *(18246, 18249, 40091, 40092, 40093, 40094, 40095),  # rating and Windows' title, comment, author, keywords, subject
+    *RESOLUTION,
+}
+"""Tags of the main directory that speak of the photograph. The others (strips, predictor, thumbnail, orientation ...)
+speak of how the input file stores it and would be wrong in the output."""
+
+
+def of_image(image: Image.Image) -> bytes | None:
+    """A PIL image's EXIF block, orientation and storage tags left out; empty if it has none, None if it is damaged."""
+    try:
+        return _block(image.getexif())
+    except Exception:  # Pillow raises nearly anything on damaged directories
+        return None
+
+
+def of_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[bytes, int, tuple[float, float] | None]:
+    """EXIF block, orientation and resolution of a TIFF page."""
+    block = Image.Exif()
+    block.endian = "<" if tags.prefix == b"II" else ">"
+    block.bigtiff = b"+" in data[2:4]
+    try:
+        block.load_from_fp(io.BytesIO(data), tags.offset)
+        return _block(block), _turn(block.get(ORIENTATION)), _resolution(block)
+    except Exception:
+        return b"", _turn(tags.get(ORIENTATION)), None
+
+
+def orientation(image: Image.Image) -> int:
+    """1 to 8, as in EXIF 2.32, section 4.6.4; 1 is upright."""
+    try:
+        return _turn(image.getexif().get(ORIENTATION))
+    except Exception:
+        return 1
+
+
+def dpi(block: bytes) -> tuple[float, float] | None:
+    """The resolution that an EXIF block tells."""
+    if not block:
+        return None
+    entries = Image.Exif()
+    entries.load(block)
+    return _resolution(entries)
+
+
+def upright(samples: NDArray[A], turned: int) -> NDArray[A]:
+    """(H, W, C) samples stored with an EXIF orientation, turned upright."""
+    if turned in (5, 6, 7, 8):
+        samples = samples.transpose(1, 0, 2)
+    if turned in (3, 4, 7, 8):
+        samples = samples[::-1]
+    if turned in (2, 3, 6, 7):
+        samples = samples[:, ::-1]
+    return np.ascontiguousarray(samples)
+
+
+def upright_xmp(packet: bytes) -> bytes:
+    """An XMP packet without the orientation, which is applied to the pixels."""
+    packet = re.sub(rb'\s*tiff:Orientation="[0-9]"', b"", packet)
+    return re.sub(rb"<tiff:Orientation>[0-9]</tiff:Orientation>", b"", packet)
+
+
+def resized(block: bytes, width: int, height: int, resolution: tuple[float, float] | None) -> bytes:
+    """The EXIF block for a picture of this size; with ``resolution`` for formats that keep it nowhere else."""
+    if not block and not resolution:
+        return b""
+    entries = Image.Exif()
+    if block:
+        entries.load(block)
+    part = entries.get_ifd(EXIF_PART)
+    for tag, value in ((PIXEL_WIDTH, width), (PIXEL_HEIGHT, height)):
+        if tag in part:
+            part[tag] = value
+    if resolution:
+        entries[X_RESOLUTION], entries[Y_RESOLUTION] = resolution
+        entries[RESOLUTION_UNIT] = INCH
+    return entries.tobytes()
+
+
+def tiff_tags(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, float] | None) -> dict[int, Any]:
+    """Everything that is told about a picture, as TIFF tags."""
+    tags: dict[int, Any] = {}
+    if block:
+        entries = Image.Exif()
+        entries.load(block)
+        tags = {tag: value for tag, value in entries.items() if tag not in (EXIF_PART, GPS_PART)}
+        parts = {tag: dict(entries.get_ifd(tag)) for tag in (EXIF_PART, GPS_PART)}
+        tags |= {tag: part for tag, part in parts.items() if part}
+    if resolution:
+        tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: INCH}
+    return tags | {tag: value for tag, value in ((ICC, icc), (XMP, xmp)) if value}
+
+
+def tiff_directory(tags: dict[int, Any]) -> TiffImagePlugin.ImageFileDirectory_v2:
+    """Tags in the form in which Pillow writes them."""
+    directory = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        if tag in (XMP, ICC):
+            directory.tagtype[tag] = TiffTags.BYTE if tag == XMP else TiffTags.UNDEFINED
+        elif tag in (EXIF_PART, GPS_PART):
+            directory.tagtype[tag] = TiffTags.LONG
+        directory[tag] = value
+    return directory
+
+
+def png_chunks(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, float] | None) -> dict[bytes, bytes]:
+    """Everything that is told about a picture, as PNG chunks (specification, section 11.3)."""
+    chunks = {}
+    if icc:
+        chunks[b"iCCP"] = b"ICC profile\0\0" + zlib.compress(icc)
+    if resolution:
+        chunks[b"pHYs"] = struct.pack(">IIB", *(round(number / 0.0254) for number in resolution), 1)
+    if block:
+        chunks[b"eXIf"] = block.removeprefix(b"Exif\0\0")
+    if xmp:
+        chunks[b"iTXt"] = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp
+    return chunks
+
+
+def _block(entries: Image.Exif) -> bytes:
+    kept = Image.Exif()
+    for tag in DESCRIPTIVE & set(entries):
+        kept[tag] = entries[tag]
+    for tag in (EXIF_PART, GPS_PART):
+        part = dict(entries.get_ifd(tag))
+        if INTEROPERABILITY in part and tag == EXIF_PART:
+            part[INTEROPERABILITY] = dict(entries.get_ifd(INTEROPERABILITY))
+        if part:
+            kept[tag] = part
+    return kept.tobytes() if set(kept) - RESOLUTION else b""
+
+
+def _turn(value: Any) -> int:
+    return value if value in range(1, 9) else 1
+
+
+def _resolution(entries: Image.Exif) -> tuple[float, float] | None:
+    across, down = entries.get(X_RESOLUTION), entries.get(Y_RESOLUTION)
+    factor = {INCH: 1.0, CENTIMETRE: 2.54}.get(entries.get(RESOLUTION_UNIT, INCH))
+    try:
+        return (float(across) * factor, float(down) * factor) if across and down and factor else None
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None

@@ -1,0 +1,85 @@
+"""What picture file formats can hold, and a decoded picture with its metadata."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["FORMATS", "SUFFIXES", "Format", "Frame", "Metadata", "Samples"]
+
+Samples = NDArray[np.uint8] | NDArray[np.uint16]
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a file format can hold.
+
+    Attributes:
+        suffixes: of file names, lower case, the usual one first.
+        deep: 16 bits per sample.
+        alpha: transparency.
+        many: several frames or pages.
+        own_dpi: a field for the resolution outside EXIF.
+        options: how Pillow is told to write: as good as lossless where the format is not.
+    """
+
+    suffixes: tuple[str, ...]
+    deep: bool = False
+    alpha: bool = True
+    many: bool = False
+    own_dpi: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+FORMATS = {
+    "PNG": Format((".png", ".apng"), deep=True, many=True),
+    "TIFF": Format((".tif", ".tiff"), deep=True, many=True, options={"compression": "tiff_adobe_deflate"}),
+    "JPEG": Format((".jpg", ".jpeg", ".jfif", ".jpe"), alpha=False, options={"quality": 95, "subsampling": "4:4:4"}),
+    "WEBP": Format((".webp",), many=True, own_dpi=False, options={"lossless": True, "exact": True, "method": 2}),
+    "AVIF": Format((".avif",), many=True, own_dpi=False, options={"quality": 90, "subsampling": "4:4:4"}),
+    "BMP": Format((".bmp",), alpha=False),
+    "HEIF": Format((".heic", ".heif"), own_dpi=False, options={"quality": 95, "chroma": 444}),
+}
+"""Formats that are written. GIF is read as well, but holds only 256 colours."""
+SUFFIXES = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes) | {".gif"}
+"""File names that are taken for pictures when a folder is read."""
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What a file says about its picture.
+
+    Attributes:
+        format: a key of ``FORMATS``, or ``"GIF"``.
+        exif: EXIF block without the orientation, which is applied to the pixels; empty when there is none.
+        icc, xmp: colour profile and XMP packet; empty when there is none.
+        dpi: resolution across and down.
+        duration: of an animation's frame, in milliseconds.
+        loop: repeats of an animation, 0 for ever.
+    """
+
+    format: str = "PNG"
+    exif: bytes = b""
+    icc: bytes = b""
+    xmp: bytes = b""
+    dpi: tuple[float, float] | None = None
+    duration: float | None = None
+    loop: int | None = None
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded picture, upright.
+
+    Attributes:
+        samples: (H, W, C) of uint8 or uint16; C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+        metadata: what the file says.
+        notes: what was changed on the way in, one sentence each.
+    """
+
+    samples: Samples
+    metadata: Metadata = field(default_factory=Metadata)
+    notes: tuple[str, ...] = ()
