@@ -36,7 +36,7 @@ def chop(
     th, tw = (side + shave for side in (top, left))
     if scale > 1:
         th, tw = th + th % scale, tw + tw % scale
-    if th > H or tw > W:
+    if th > H or tw > W or (th, tw) == (H, W):  # no room for a tile, or it would never get smaller
         return run(x)
 
     fits = th * tw < min_size

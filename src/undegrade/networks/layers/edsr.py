@@ -1,0 +1,57 @@
+"""Residual blocks without normalisation, as in EDSR (arXiv 1707.02921): the trunk of PANet and PA-EDSR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+
+__all__ = ["ResidualBlock", "attention_names", "block_names", "conv", "official_blocks"]
+
+
+def conv(inputs: int, outputs: int) -> nn.Conv2d:
+    """3x3 convolution that keeps the size."""
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class ResidualBlock(nn.Module):
+    """``x + factor * conv(activate(conv(x)))``; the activation is the network's, so that its slope is one for all."""
+
+    def __init__(self, features: int, factor: float = 1.0) -> None:
+        super().__init__()
+        self.conv1 = conv(features, features)
+        self.conv2 = conv(features, features)
+        self.factor = factor
+
+    def forward(self, x: Tensor, activate: Callable[[Tensor], Tensor]) -> Tensor:
+        """(B, C, H, W) -> same shape."""
+        return x.add(self.conv2(activate(self.conv1(x))), alpha=self.factor)
+
+
+def official_blocks(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Number of residual blocks in an official checkpoint; the attention stands in their middle."""
+    return sum(name.startswith("body.") and name.endswith(".body.0.weight") for name in shapes)
+
+
+def block_names(blocks: int) -> dict[str, str]:
+    """Official names of a body (blocks, attention, blocks, last convolution) -> ours, the attention left out."""
+    half = blocks // 2
+    names = {}
+    for kind in ("weight", "bias"):
+        for i in range(blocks):
+            theirs = f"body.{i if i < half else i + 1}.body"
+            ours = f"before.{i}" if i < half else f"after.{i - half}"
+            names[f"{theirs}.0.{kind}"] = f"{ours}.conv1.{kind}"
+            names[f"{theirs}.2.{kind}"] = f"{ours}.conv2.{kind}"
+        names[f"body.{blocks + 1}.{kind}"] = f"merge.{kind}"
+        names[f"head.0.{kind}"] = f"head.{kind}"
+    return names
+
+
+def attention_names(prefix: str) -> dict[str, str | None]:
+    """Official names of the pyramid attention at ``prefix`` -> ours; the norm's floor is a constant."""
+    names: dict[str, str | None] = {f"{prefix}.escape_NaN": None}
+    for theirs, ours in (("conv_match_L_base", "query"), ("conv_match", "key"), ("conv_assembly", "value")):
+        for entry in ("0.weight", "0.bias", "1.weight"):
+            names[f"{prefix}.{theirs}.{entry}"] = f"attention.{ours}.{entry}"
+    return names
