@@ -1,0 +1,158 @@
+"""Laying data sets out in the two folders ``input`` and ``target``, whole or cut into crops for faster reading."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from undegrade.core.errors import InputError, UsageError
+from undegrade.core.image import load_rgb
+from undegrade.data.folders import Matching, Pair
+
+__all__ = ["Prepared", "crop_corners", "prepare"]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was written.
+
+    Attributes:
+        pairs: how many pairs were read.
+        files: how many pairs (of clean pictures, in a clean set) were written; more than read when cut into crops.
+        skipped: name -> why nothing was written.
+    """
+
+    pairs: int
+    files: int
+    skipped: dict[str, str]
+
+
+def prepare(
+    matching: Matching,
+    out: Path | str,
+    *,
+    crop: int | None = None,
+    stride: int | None = None,
+    scale: int = 1,
+    border: int = 0,
+    progress: Callable[[str], None] | None = None,
+) -> Prepared:
+    """Writes ``out/input`` and ``out/target`` with equal names; a clean set goes into ``out`` itself.
+
+    Files are copied untouched where nothing has to be cut, and written as 8-bit PNG otherwise. Existing files are kept.
+
+    Args:
+        matching: pairs, of `Layout.locate` or `match_folders`.
+        out: folder to write to.
+        crop: side of square crops of the input; None keeps pictures whole.
+        stride: distance between crops; None for crops side by side. The last row and column end at the border.
+        scale: how many times larger targets are.
+        border: pixels to cut from every side of a target.
+        progress: called with the name of every pair that is done.
+
+    Raises:
+        UsageError: crop or stride below 1, or inputs without a target.
+    """
+    if (crop is not None and crop < 1) or (stride is not None and stride < 1):
+        raise UsageError(f"crop={crop}, stride={stride}: both must be at least 1 pixel")
+    if matching.lonely_inputs:
+        raise UsageError(
+            f"{len(matching.lonely_inputs)} inputs have no target, first '{matching.lonely_inputs[0].name}': "
+            "undegrade data check lists them"
+        )
+    written, skipped = 0, {}
+    for pair in matching.pairs:
+        try:
+            if crop is None and border == 0:
+                _copy(pair, Path(out))
+                written += 1
+            else:
+                written += _cut(pair, Path(out), _Cut(crop, stride or crop or 0, scale, border))
+        except InputError as error:
+            skipped[pair.name] = str(error)
+        if progress is not None:
+            progress(pair.name)
+    return Prepared(len(matching.pairs), written, skipped)
+
+
+def _places(pair: Pair, out: Path, suffixes: tuple[str, str], place: str = "") -> tuple[Path, Path]:
+    name = pair.name.replace("/", "-") + place
+    if pair.input == pair.target:
+        return out / f"{name}{suffixes[0]}", out / f"{name}{suffixes[1]}"
+    return out / "input" / f"{name}{suffixes[0]}", out / "target" / f"{name}{suffixes[1]}"
+
+
+def _copy(pair: Pair, out: Path) -> None:
+    places = _places(pair, out, (pair.input.suffix, pair.target.suffix))
+    for source, place in zip((pair.input, pair.target), places, strict=True):
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The numbers of `prepare`."""
+
+    crop: int | None
+    stride: int
+    scale: int
+    border: int
+
+
+def _cut(pair: Pair, out: Path, how: _Cut) -> int:
+    low, high = _load(pair.input), _load(pair.target)
+    crop, scale, border = how.crop, how.scale, how.border
+    if border and pair.input != pair.target:
+        high = high[border:-border, border:-border]
+    height, width = low.shape[:2]
+    if pair.input != pair.target and high.shape[:2] != (height * scale, width * scale):
+        size = f"{high.shape[1]}x{high.shape[0]}"
+        raise InputError(f"{pair.name}: a target of {width * scale}x{height * scale} is needed, not {size}")
+    if crop is None:
+        _write(pair, out, "", low, high)
+        return 1
+    if min(height, width) < crop:
+        raise InputError(f"{pair.name}: {width}x{height} is smaller than a crop of {crop}")
+    corners = list(crop_corners(height, width, crop, how.stride))
+    for number, (top, left) in enumerate(corners):
+        below, right = top + crop, left + crop
+        part = low[top:below, left:right]
+        whole = high[top * scale : below * scale, left * scale : right * scale]
+        _write(pair, out, f"_{number:03d}", part, whole)
+    return len(corners)
+
+
+def crop_corners(height: int, width: int, crop: int, stride: int) -> Iterator[tuple[int, int]]:
+    """(top, left) of crops that cover a picture: one every ``stride`` pixels, the last flush with the border.
+
+    >>> list(crop_corners(4, 10, 4, 4))
+    [(0, 0), (0, 4), (0, 6)]
+    """
+    tops, lefts = (
+        [*range(0, size - crop, stride), size - crop] for size in (height, width)
+    )  # fmt: skip
+    return ((top, left) for top in tops for left in lefts)
+
+
+def _load(file: Path) -> NDArray[np.uint8]:
+    with Image.open(file) as opened:
+        grey = opened.mode == "L"
+    array = load_rgb(file)
+    if array.dtype != np.uint8:
+        array = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
+    return array[..., 0] if grey else array  # type: ignore[return-value]
+
+
+def _write(pair: Pair, out: Path, place: str, low: NDArray[np.uint8], high: NDArray[np.uint8]) -> None:
+    places = _places(pair, out, (".png", ".png"), place)
+    for file, array in zip(places, (low, high), strict=True):
+        if not file.exists():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(file)
