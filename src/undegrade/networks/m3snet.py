@@ -12,15 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.channel_attention import ChannelAttention
-from undegrade.networks.layers.naf import Decoder, Encoder, NAFBlock, pad_zeros, to_local, up
+from undegrade.networks.layers.naf import LEVELS, Decoder, Encoder, NAFBlock, check_u, pad_zeros, to_local, up
+from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
 
 __all__ = ["SPEC", "M3SNet", "M3SNetConfig"]
 
-_LEVELS = 4
-_MULTIPLE = 1 << _LEVELS
+_MULTIPLE = 1 << LEVELS
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,7 @@ class M3SNetConfig:
     colors: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("enc_blocks", "dec_blocks"):
-            blocks = tuple(getattr(self, name))
-            object.__setattr__(self, name, blocks)
-            if len(blocks) != _LEVELS or min(blocks) < 0:
-                raise UsageError(f"{name}={blocks}: give one count of 0 or more for each of the {_LEVELS} levels")
-        if self.width < 2 or self.width % 2:
-            raise UsageError(f"width={self.width}: give an even number of 2 or more")
+        check_u(self)
 
 
 class Fusion(nn.Module):
@@ -73,7 +66,7 @@ class M3SNet(nn.Module):
         width = config.width
         self.intro = nn.Conv2d(config.colors, width, 3, padding=1)
         self.encoder = Encoder(width, config.enc_blocks)
-        self.middle = nn.Sequential(*(ChannelAttention(width << _LEVELS) for _ in range(config.middle_blocks)))
+        self.middle = nn.Sequential(*(ChannelAttention(width << LEVELS) for _ in range(config.middle_blocks)))
         self.fusions = nn.ModuleList(Fusion(width << level) for level in (0, 1, 2, 0, 1))
         self.decoder = Decoder(width, config.dec_blocks)
         self.ending = nn.Conv2d(width, config.colors, 3, padding=1)
@@ -100,19 +93,14 @@ class M3SNet(nn.Module):
 
 
 def _infer(shapes: Shapes) -> M3SNetConfig | None:
-    if "intro.weight" not in shapes or "middle_ups.0.0.weight" not in shapes:
+    if not {"intro.weight", "middle_ups.0.0.weight"} <= shapes.keys():
         return None
-
-    def blocks(prefix: str) -> int:
-        found = {name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)}
-        return len(found)
-
     width, colors = shapes["intro.weight"][:2]
     return M3SNetConfig(
         width=width,
-        enc_blocks=tuple(blocks(f"encoders.{level}.") for level in range(_LEVELS)),
-        middle_blocks=blocks("middle_blks."),
-        dec_blocks=tuple(blocks(f"decoders.{level}.") for level in range(_LEVELS)),
+        enc_blocks=u_blocks(shapes, "encoders"),
+        middle_blocks=count(shapes, "middle_blks."),
+        dec_blocks=u_blocks(shapes, "decoders"),
         colors=colors,
     )
 
@@ -120,24 +108,10 @@ def _infer(shapes: Shapes) -> M3SNetConfig | None:
 def _official(config: M3SNetConfig) -> Mapping[str, str | None]:
     with torch.device("meta"):
         ours = M3SNet(config).state_dict()
-    return {_official_name(name): name for name in ours}
-
-
-def _official_name(name: str) -> str:
-    name = name.replace(".sca.", ".sca.1.")
-    if name.startswith("fusions."):
-        _, step, part, rest = name.split(".", 3)
-        return f"middle.{step}.0.{rest}" if part == "block" else f"middle_ups.{step}.{rest}"
-    for ours, official in (
-        ("encoder.levels.", "encoders."),
-        ("encoder.downs.", "downs."),
-        ("middle.", "middle_blks."),
-        ("decoder.ups.", "ups."),
-        ("decoder.levels.", "decoders."),
-    ):
-        if name.startswith(ours):
-            return official + name.removeprefix(ours)
-    return name
+    steps = range(5)
+    fusions = [(f"fusions.{step}.block.", f"middle.{step}.0.") for step in steps]
+    rises = [(f"fusions.{step}.up.", f"middle_ups.{step}.") for step in steps]
+    return official_names(ours, [*U_PREFIXES, *fusions, *rises])
 
 
 def _local(module: nn.Module, train_size: tuple[int, int]) -> nn.Module:
@@ -148,7 +122,7 @@ def _local(module: nn.Module, train_size: tuple[int, int]) -> nn.Module:
 SPEC = NetworkSpec(
     name="m3snet",
     title="M3SNet",
-    paper="Gao, Yang, Zhang, Dang: A Mountain-Shaped Single-Stage Network for Accurate Image Restoration, "
+    paper="Gao et al.: A Mountain-Shaped Single-Stage Network for Accurate Image Restoration, "
     "arXiv 2305.05146; The Visual Computer, 2024",
     config=M3SNetConfig,
     module=M3SNet,

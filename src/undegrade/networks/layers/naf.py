@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from undegrade.core.errors import UsageError
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
 
-__all__ = ["Decoder", "Encoder", "LayerNorm2d", "NAFBlock", "gate", "pad_zeros", "scaled", "to_local", "up"]
+__all__ = [
+    "LEVELS",
+    "Decoder",
+    "Encoder",
+    "EncoderDecoder",
+    "LayerNorm2d",
+    "NAFBlock",
+    "UConfig",
+    "check_u",
+    "gate",
+    "pad_zeros",
+    "to_local",
+    "up",
+]
+
+
+LEVELS = 4
+"""Halvings in the U of all three networks; their sides are multiples of 2^4."""
+
+
+class UConfig(Protocol):
+    """The numbers that the configs of M3SNet and both MHNets share."""
+
+    @property
+    def width(self) -> int:
+        """Channels at full resolution."""
+
+    @property
+    def enc_blocks(self) -> tuple[int, ...]:
+        """Blocks of each encoder level, full resolution first."""
+
+    @property
+    def dec_blocks(self) -> tuple[int, ...]:
+        """Blocks of each decoder level, deepest first."""
 
 
 def gate(x: Tensor) -> Tensor:
@@ -31,7 +66,7 @@ def pad_zeros(x: Tensor, multiple: int) -> Tensor:
 
 
 def scaled(conv: nn.Conv2d, factor: Tensor, x: Tensor) -> Tensor:
-    """``factor * conv(x)`` for a 1x1 convolution, the factor (1, C, 1, 1) taken into its weights: no full-size product."""
+    """``factor * conv(x)`` for a 1x1 convolution: the factor (1, C, 1, 1) goes into the weights, not the map."""
     assert conv.bias is not None
     return F.conv2d(x, conv.weight * factor.view(-1, 1, 1, 1), conv.bias * factor.view(-1))
 
@@ -82,8 +117,7 @@ class NAFBlock(nn.Module):
         attention = self.sca(window_mean(y, self.window))
         y = y * spread(attention, y.shape[-2], y.shape[-1])
         x = x + scaled(self.conv3, self.beta, y)
-        x = x + scaled(self.conv5, self.gamma, gate(self.conv4(self.norm2(x))))
-        return x
+        return x + scaled(self.conv5, self.gamma, gate(self.conv4(self.norm2(x))))
 
 
 class Encoder(nn.Module):
@@ -136,6 +170,47 @@ class Decoder(nn.Module):
             x = level(rise(x) + skip)
             features.append(x)
         return features
+
+
+class EncoderDecoder(nn.Module):
+    """The whole U with plain skip additions, as both MHNets use it for their first stage.
+
+    Args:
+        colors: channels of the picture.
+        width: channels at full resolution.
+        enc_blocks: blocks of each encoder level, full resolution first.
+        middle: what runs at the bottom, on ``width << levels`` channels.
+        dec_blocks: blocks of each decoder level, deepest first.
+    """
+
+    def __init__(
+        self, colors: int, width: int, enc_blocks: Sequence[int], middle: nn.Module, dec_blocks: Sequence[int]
+    ) -> None:
+        super().__init__()
+        self.intro = nn.Conv2d(colors, width, 3, padding=1)
+        self.encoder = Encoder(width, enc_blocks)
+        self.middle = middle
+        self.decoder = Decoder(width, dec_blocks)
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """(B, colors, H, W) -> encoder features, full resolution first, and decoder features, deepest first."""
+        bottom, encoded = self.encoder(self.intro(x))
+        return encoded, self.decoder(self.middle(bottom), encoded)
+
+
+def check_u(config: UConfig) -> None:
+    """Hold the numbers of a four-level U, and turn lists of counts (from YAML or JSON) into tuples.
+
+    Raises:
+        UsageError: a number that no such network can have.
+    """
+    for name in ("enc_blocks", "dec_blocks"):
+        counts = tuple(getattr(config, name))
+        object.__setattr__(config, name, counts)
+        if len(counts) != LEVELS or min(counts) < 0:
+            raise UsageError(f"{name}={counts}: give one count of 0 or more for each of the {LEVELS} levels")
+    if config.width < 2 or config.width % 2:
+        raise UsageError(f"width={config.width}: give an even number of 2 or more")
 
 
 def to_local(module: nn.Module, width: int, train_size: tuple[int, int]) -> nn.Module:
