@@ -38,7 +38,7 @@ def compare(path: Path) -> list[parity.Row]:
     rows = compare_outputs(layer, layer, x, path.stem, arrays["output"], tolerance=TOLERANCE)
     if "grad_input" in arrays:
         target = stored_input(f"{path.stem}/target", meta["input_shape"], signed=meta["signed_target"])
-        gradient_rows, of_input = compare_gradients(layer, names, x, target, path.stem, meta)
+        gradient_rows, of_input = compare_gradients(layer, names, x, target, meta)
         error = parity.relative_error(of_input[torch.float32], arrays["grad_input"])
         rows += [*gradient_rows, parity.Row(path.stem, "gradient of the input, float32", error, 1e-3)]
     return rows

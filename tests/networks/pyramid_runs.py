@@ -46,7 +46,7 @@ def compare_network(spec: NetworkSpec[Any], path: Path) -> list[parity.Row]:
     rows = compare_outputs(net, run, x, path.stem, arrays["output"], tolerance=NETWORK)
     if "grad_norm_float64" in meta:
         target = stored_input(f"{path.stem}/target", list(arrays["output"].shape))
-        rows += compare_gradients(net, spec.official(config), x, target, path.stem, meta)[0]
+        rows += compare_gradients(net, spec.official(config), x, target, meta)[0]
     return rows
 
 
@@ -66,7 +66,7 @@ def compare_outputs(
 
 
 def compare_gradients(
-    net: nn.Module, names: Mapping[str, str | None], x: Tensor, target: Tensor, file: str, meta: dict[str, Any]
+    net: nn.Module, names: Mapping[str, str | None], x: Tensor, target: Tensor, meta: dict[str, Any]
 ) -> tuple[list[parity.Row], dict[torch.dtype, Tensor]]:
     """Mean L1 loss and gradient norms in both precisions; also the gradients of the input."""
     rows, of_input = [], {}
@@ -82,8 +82,8 @@ def compare_gradients(
         assert set(ours.values()) >= set(tensors) - {"(input)"}
         norms = {name: float(tensors[ours[name]].grad.double().norm()) for name in stored}
         error = max(abs(norms[name] - value) / value for name, value in stored.items())
-        rows.append(parity.Row(file, f"gradient norms, {bits}", error, limit))
+        rows.append(parity.Row(meta["name"], f"gradient norms, {bits}", error, limit))
         loss_error = abs(float(loss.detach()) - meta[f"l1_{bits}"]) / meta[f"l1_{bits}"]
-        rows.append(parity.Row(file, f"loss, {bits}", loss_error, 1e-5 if dtype == torch.float32 else 1e-12))
+        rows.append(parity.Row(meta["name"], f"loss, {bits}", loss_error, 1e-5 if dtype == torch.float32 else 1e-12))
         of_input[dtype] = source.grad
     return rows, of_input
