@@ -115,6 +115,7 @@ def _without_side(name: str) -> str:
 
 RULES: Mapping[str, Key | None] = {
     "stem": lambda name: name,
+    "file-name": lambda name: name.rpartition("/")[2],
     "before-underscore": _before_underscore,
     "before-last-underscore": _before_last_underscore,
     "without-scale": _without_scale,

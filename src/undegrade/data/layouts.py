@@ -26,8 +26,6 @@ class Part:
         inputs: pattern of the degraded ones, empty for clean sets.
         rule: pairing rule of `undegrade.data.folders`.
         count: usual number of inputs (of pictures in clean sets); 0 if not known.
-        shared_root: names start at the data set's folder instead of at each side's own, for scene folders that
-            hold both sides.
         border: pixels to cut from every side of a target, where it is larger than its input.
     """
 
@@ -35,7 +33,6 @@ class Part:
     inputs: str = ""
     rule: str = "stem"
     count: int = 0
-    shared_root: bool = False
     border: int = 0
 
 
@@ -93,7 +90,7 @@ class Layout:
             patterns = [pattern.format(**values) for pattern in (part.inputs or part.targets, part.targets)]
         except KeyError as error:
             raise UsageError(f"{self.name}: give {error.args[0]}, its folders are named by it") from None
-        sides = [_find(root, pattern, part.shared_root) for pattern in patterns]
+        sides = [_find(root, pattern) for pattern in patterns]
         for side, pattern in zip(sides, patterns, strict=True):
             if not side:
                 raise InputError(
@@ -102,11 +99,11 @@ class Layout:
         return match(sides[0], sides[1], rule(part.rule))
 
 
-def _find(root: Path, pattern: str, shared_root: bool) -> list[tuple[str, Path]]:
-    """(name, file) of all pictures that fit; the name starts where the pattern's wildcards do, or below ``root``."""
+def _find(root: Path, pattern: str) -> list[tuple[str, Path]]:
+    """(name, file) of all pictures that fit; the name starts where the pattern's wildcards do."""
     parts = pattern.split("/")
     first = next(index for index, part in enumerate(parts) if "*" in part)
-    start = root if shared_root else root.joinpath(*parts[:first])
+    start = root.joinpath(*parts[:first])
     files = [file for file in root.glob(pattern) if file.suffix.lower() in SUFFIXES and file.is_file()]
     named = [(file.relative_to(start).with_suffix("").as_posix(), file) for file in files]
     return sorted(named, key=lambda entry: natural(entry[0]))
@@ -234,8 +231,8 @@ LAYOUTS: dict[str, Layout] = {
             {
                 "test": Part("test/target/*", "test/input/*", count=1111),
                 "train": Part("train/target/*", "train/input/*", count=2103),
-                "test-scenes": Part("test/*/sharp/*", "test/*/blur/*", "without-side", 1111, shared_root=True),
-                "train-scenes": Part("train/*/sharp/*", "train/*/blur/*", "without-side", 2103, shared_root=True),
+                "test-scenes": Part("test/*/sharp/*", "test/*/blur/*", "without-side", 1111),
+                "train-scenes": Part("train/*/sharp/*", "train/*/blur/*", "without-side", 2103),
                 "test-valid": Part("valid/sharp/*", "valid/blur/*", count=1111),
                 "train-valid": Part("train/sharp/*", "train/blur/*", count=2103),
                 "flat": Part("target/*", "input/*", count=1111),
@@ -247,7 +244,7 @@ LAYOUTS: dict[str, Layout] = {
             "hide",
             "HIDE",
             ("motion_deblurring",),
-            {**_pairs(2025), "official": Part("GT/*", "test/**/*", count=2025), **_BLUR},
+            {**_pairs(2025), "official": Part("GT/*", "test/**/*", "file-name", 2025), **_BLUR},
             origin="Shen et al. 2019, Human-Aware Motion Deblurring",
             note="Used as a test set only. The official folder splits the blurred ones into long and close shots.",
         ),
@@ -257,7 +254,7 @@ LAYOUTS: dict[str, Layout] = {
             ("motion_deblurring",),
             {
                 **_pairs(980),
-                "scenes": Part("*/gt/*", "*/blur/*", "without-side", shared_root=True),
+                "scenes": Part("*/gt/*", "*/blur/*", "without-side"),
             },
             ("realblurj", "realblur"),
             origin="Rim et al. 2020, RealBlur",
@@ -270,7 +267,7 @@ LAYOUTS: dict[str, Layout] = {
             ("motion_deblurring",),
             {
                 **_pairs(980),
-                "scenes": Part("*/gt/*", "*/blur/*", "without-side", shared_root=True),
+                "scenes": Part("*/gt/*", "*/blur/*", "without-side"),
             },
             ("realblurr",),
             origin="Rim et al. 2020, RealBlur (raw camera output)",

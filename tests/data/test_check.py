@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from undegrade.data.check import check_folders, check_matching
+from undegrade.data.folders import match_folders
+
+
+@pytest.fixture
+def save(tmp_path):
+    def write(name: str, size: tuple[int, int] = (24, 16), seed: int | None = None) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        generator = np.random.default_rng(seed if seed is not None else abs(hash(name)))
+        Image.fromarray(generator.integers(0, 256, (size[1], size[0], 3), np.uint8)).save(path)
+
+    return write
+
+
+def kinds(report):
+    return [finding.kind for finding in report.findings]
+
+
+def test_a_good_set_has_no_findings(tmp_path, save):
+    for name in ("a", "b"):
+        save(f"in/{name}.png", seed=ord(name))
+        save(f"gt/{name}.webp", seed=ord(name) + 9)
+    report = check_folders(tmp_path / "in", tmp_path / "gt")
+    assert (report.pairs, report.findings, report.sizes) == (2, (), ((24, 16), (24, 16)))
+
+
+def test_everything_that_can_be_wrong(tmp_path, save):
+    save("in/fine.png", seed=1)
+    save("gt/fine.png", seed=2)
+    save("in/lonely.png", seed=3)
+    save("gt/childless.png", seed=4)
+    save("in/size.png", seed=5)
+    save("gt/size.png", size=(23, 16), seed=6)
+    save("in/same.png", seed=7)
+    save("gt/same.png", seed=7)
+    save("in/copy.png", seed=8)
+    save("gt/copy.png", seed=2)
+    save("in/broken.png", size=(200, 200), seed=9)
+    save("gt/broken.png", size=(200, 200), seed=10)
+    damaged = tmp_path / "in/broken.png"
+    damaged.write_bytes(damaged.read_bytes()[:9000])
+    (tmp_path / "in/text.png").write_text("not a picture")
+    save("gt/text.png", seed=11)
+    report = check_folders(tmp_path / "in", tmp_path / "gt")
+    found = {finding.kind: [file.name for file in finding.files] for finding in report.findings}
+    assert found["unpaired-input"] == ["lonely.png"]
+    assert found["unpaired-target"] == ["childless.png"]
+    assert found["wrong-size"] == ["size.png", "size.png"]
+    assert found["unchanged"] == ["same.png", "same.png"]
+    assert sorted(found["duplicate"]) == ["copy.png", "fine.png"]
+    assert kinds(report).count("corrupt") == 2
+    assert len(report.faults) == 5  # harmless: the target without input, the unchanged pair
+    assert kinds(report)[: len(report.faults)] == [finding.kind for finding in report.faults]
+    assert json.loads(json.dumps(report.to_dict()))["faults"] == 5
+
+
+def test_many_to_one_is_told_but_no_fault(tmp_path, save):
+    for level in (1, 2, 3):
+        save(f"hazy/7_{level}.png", seed=level)
+    save("gt/7.png", seed=9)
+    report = check_folders(tmp_path / "hazy", tmp_path / "gt", key="before-underscore")
+    assert kinds(report) == ["many-to-one"]
+    assert "at most 3" in report.findings[0].message
+    assert not report.faults
+
+
+def test_ambiguous(tmp_path, save):
+    save("in/a.png", seed=1)
+    save("gt/a.png", seed=2)
+    save("gt/a.bmp", seed=3)
+    assert "ambiguous" in kinds(check_folders(tmp_path / "in", tmp_path / "gt"))
+
+
+def test_scale_border_and_smallest_size(tmp_path, save):
+    save("lr/a.png", size=(8, 10), seed=1)
+    save("hr/a.png", size=(32, 40), seed=2)
+    matching = match_folders(tmp_path / "lr", tmp_path / "hr")
+    assert not check_matching(matching, scale=4).findings
+    assert kinds(check_matching(matching, scale=2)) == ["wrong-size"]
+    assert kinds(check_matching(matching, scale=4, min_size=9)) == ["too-small"]
+    save("hr/a.png", size=(28, 30), seed=2)
+    assert not check_matching(matching, border=10).findings
+
+
+def test_clean_folder(tmp_path, save):
+    save("clean/a.png", seed=1)
+    save("clean/b.png", seed=1)
+    report = check_folders(clean=tmp_path / "clean", min_size=17)
+    assert kinds(report) == ["too-small", "too-small", "duplicate"]

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.data.folders import RULES, list_pictures, match, match_folders, natural, pair_folders, rule
+
+
+@pytest.fixture
+def touch(tmp_path):
+    """Makes empty files below tmp_path; pairing looks at names only."""
+
+    def make(folder: str, *names: str) -> Path:
+        for name in names:
+            file = tmp_path / folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.touch()
+        return tmp_path / folder
+
+    return make
+
+
+def test_list_pictures_in_natural_order(touch):
+    folder = touch("a", "img10.png", "img2.JPG", "notes.txt", ".hidden.png", "sub/x.webp", ".cache/y.png")
+    assert [file.name for file in list_pictures(folder)] == ["img2.JPG", "img10.png"]
+    assert [file.name for file in list_pictures(folder, recursive=True)] == ["img2.JPG", "img10.png", "x.webp"]
+    with pytest.raises(InputError, match="no folder"):
+        list_pictures(folder / "nothing")
+
+
+def test_natural_never_compares_numbers_with_letters():
+    assert sorted(["b1", "1b", "a", "10", "9"], key=natural) == ["1b", "9", "10", "a", "b1"]
+
+
+def test_pairs_by_stem_whatever_the_suffix(touch):
+    pairs = pair_folders(touch("in", "b.webp", "a.png"), touch("gt", "a.jpg", "b.png", "c.png"))
+    assert [(pair.name, pair.input.name, pair.target.name) for pair in pairs] == [
+        ("a", "a.png", "a.jpg"),
+        ("b", "b.webp", "b.png"),
+    ]
+
+
+def test_dots_belong_to_the_name(touch):
+    pairs = pair_folders(touch("in", "0005_0.8_0.2.jpg"), touch("gt", "0005.png"), "before-underscore")
+    assert pairs[0].name == "0005_0.8_0.2"
+
+
+@pytest.mark.parametrize(
+    ("name", "inputs", "targets"),
+    [
+        ("before-underscore", ["1400_1.png", "1400_2.png"], ["1400.png"]),
+        ("before-last-underscore", ["a_b_1.jpg", "a_b_2.jpg"], ["a_b.jpg"]),
+        ("without-scale", ["baboonx4.png"], ["baboon.png"]),
+        ("without-side", ["rain-001.png"], ["norain-001.png"]),
+        ("order", ["0003.png", "0011.png"], ["1.png", "20.png"]),
+    ],
+)
+def test_rules(touch, name, inputs, targets):
+    pairs = pair_folders(touch("in", *inputs), touch("gt", *targets), name)
+    assert [pair.input.name for pair in pairs] == inputs
+    assert {pair.target.name for pair in pairs} == set(targets)
+
+
+def test_scene_folders_on_both_sides():
+    inputs = [(f"s{scene}/blur/blur_{n}", Path(f"s{scene}-blur-{n}")) for scene in (1, 2) for n in (1, 2)]
+    targets = [(f"s{scene}/gt/gt_{n}", Path(f"s{scene}-gt-{n}")) for scene in (1, 2) for n in (1, 2)]
+    matching = match(inputs, targets, rule("without-side"))
+    assert [pair.target.name for pair in matching.pairs] == ["s1-gt-1", "s1-gt-2", "s2-gt-1", "s2-gt-2"]
+
+
+def test_exact_name_wins_over_the_rule(touch):
+    pairs = pair_folders(touch("in", "7_1.png"), touch("gt", "7.png", "7_1.png"), "before-underscore")
+    assert pairs[0].target.name == "7_1.png"
+
+
+def test_own_key_function(touch):
+    pairs = pair_folders(touch("in", "X-a.png"), touch("gt", "Y-a.png"), lambda name: name.split("-")[1])
+    assert pairs[0].target.name == "Y-a.png"
+
+
+def test_unpaired_input_is_an_error_and_unpaired_target_is_not(touch):
+    inputs, targets = touch("in", "a.png", "b.png"), touch("gt", "a.png", "z.png")
+    with pytest.raises(UsageError, match=r"1 of the inputs have no target, first 'b\.png'"):
+        pair_folders(inputs, targets)
+    matching = match_folders(inputs, targets)
+    assert [file.name for file in matching.lonely_inputs] == ["b.png"]
+    assert [file.name for file in matching.lonely_targets] == ["z.png"]
+
+
+def test_two_files_of_one_name_are_an_error(touch):
+    with pytest.raises(UsageError, match=r"'a' is claimed by a\.jpg and a\.png"):
+        pair_folders(touch("in", "a.png"), touch("gt", "a.jpg", "a.png"))
+    with pytest.raises(UsageError, match="claimed"):
+        pair_folders(touch("in2", "a.png", "a.webp"), touch("gt2", "a.jpg"))
+
+
+def test_order_reports_the_surplus(touch):
+    matching = match_folders(touch("in", "1.png", "2.png"), touch("gt", "5.png"), "order")
+    assert len(matching.pairs) == 1
+    assert [file.name for file in matching.lonely_inputs] == ["2.png"]
+
+
+def test_empty_folder_and_unknown_rule(touch, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no pictures"):
+        pair_folders(tmp_path / "empty", touch("gt", "a.png"))
+    with pytest.raises(UnknownNameError, match="did you mean 'before-underscore'"):
+        rule("before_underscore")
+    assert "stem" in RULES

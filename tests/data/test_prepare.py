@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from undegrade.core.errors import UsageError
+from undegrade.core.image import load_rgb
+from undegrade.data.check import clean_matching
+from undegrade.data.folders import list_pictures, match_folders, pair_folders
+from undegrade.data.prepare import crop_corners, prepare
+
+
+def save(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path)
+    return array
+
+
+def noise(height, width, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_whole_files_are_copied_untouched(tmp_path):
+    save(tmp_path / "hazy/7_1.png", noise(8, 8))
+    save(tmp_path / "hazy/7_2.png", noise(8, 8, 1))
+    save(tmp_path / "gt/7.bmp", noise(8, 8, 2))
+    done = prepare(match_folders(tmp_path / "hazy", tmp_path / "gt", "before-underscore"), tmp_path / "out")
+    assert (done.pairs, done.files, done.skipped) == (2, 2, {})
+    pairs = pair_folders(tmp_path / "out/input", tmp_path / "out/target")
+    assert [pair.name for pair in pairs] == ["7_1", "7_2"]
+    assert pairs[1].target.read_bytes() == (tmp_path / "gt/7.bmp").read_bytes()
+
+
+@pytest.mark.parametrize(("size", "crop", "stride"), [(10, 4, 4), (10, 4, 3), (4, 4, 4), (11, 5, 2), (8, 4, 4)])
+def test_crops_cover_everything_and_stay_inside(size, crop, stride):
+    covered = np.zeros((size, size + 3), bool)
+    corners = list(crop_corners(size, size + 3, crop, stride))
+    for top, left in corners:
+        assert top + crop <= size
+        assert left + crop <= size + 3
+        covered[top : top + crop, left : left + crop] = True
+    assert covered.all()
+    assert len(set(corners)) == len(corners)
+
+
+def test_crops_of_both_sides_belong_together(tmp_path):
+    low = save(tmp_path / "lr/a.png", noise(10, 12))
+    high = np.kron(low, np.ones((2, 2, 1), np.uint8))
+    save(tmp_path / "hr/a.png", high)
+    done = prepare(match_folders(tmp_path / "lr", tmp_path / "hr"), tmp_path / "out", crop=6, stride=4, scale=2)
+    pairs = pair_folders(tmp_path / "out/input", tmp_path / "out/target")
+    assert done.files == len(pairs) == 6
+    for pair in pairs:
+        small, large = (load_rgb(file) for file in (pair.input, pair.target))
+        assert small.shape == (6, 6, 3)
+        np.testing.assert_array_equal(large[::2, ::2], small)
+
+
+def test_border_of_raw_labels_is_cut(tmp_path):
+    save(tmp_path / "hazy/7_1.png", noise(6, 8))
+    label = save(tmp_path / "gt/7.png", noise(26, 28, 1))
+    prepare(match_folders(tmp_path / "hazy", tmp_path / "gt", "before-underscore"), tmp_path / "out", border=10)
+    np.testing.assert_array_equal(load_rgb(tmp_path / "out/target/7_1.png"), label[10:-10, 10:-10])
+
+
+def test_clean_set_goes_into_one_folder_and_grey_stays_grey(tmp_path):
+    save(tmp_path / "clean/scene/a.png", noise(9, 9)[..., 0])
+    done = prepare(clean_matching(tmp_path / "clean", recursive=True), tmp_path / "out", crop=8)
+    files = list_pictures(tmp_path / "out")
+    assert [file.name for file in files] == [f"scene-a_{number:03d}.png" for number in range(4)]
+    assert done.files == 4
+    with Image.open(files[0]) as picture:
+        assert picture.mode == "L"
+
+
+def test_small_or_unequal_pictures_are_skipped_and_named(tmp_path):
+    save(tmp_path / "in/small.png", noise(4, 9))
+    save(tmp_path / "gt/small.png", noise(4, 9))
+    save(tmp_path / "in/odd.png", noise(9, 9))
+    save(tmp_path / "gt/odd.png", noise(9, 8))
+    done = prepare(match_folders(tmp_path / "in", tmp_path / "gt"), tmp_path / "out", crop=8)
+    assert done.files == 0
+    assert "smaller than a crop of 8" in done.skipped["small"]
+    assert "9x9 is needed" in done.skipped["odd"]
+
+
+def test_refusals(tmp_path):
+    save(tmp_path / "in/a.png", noise(4, 4))
+    save(tmp_path / "gt/b.png", noise(4, 4))
+    matching = match_folders(tmp_path / "in", tmp_path / "gt")
+    with pytest.raises(UsageError, match="1 inputs have no target"):
+        prepare(matching, tmp_path / "out")
+    with pytest.raises(UsageError, match="crop=0"):
+        prepare(matching, tmp_path / "out", crop=0)
