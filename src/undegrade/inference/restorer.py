@@ -1,40 +1,176 @@
-"""Restorer: a network with everything around it (padding, tiles, ensemble), from picture to restored picture."""
+"""Restorer: a network with everything around it, from picture to restored picture of the same kind."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from undegrade.core import image as images
+from undegrade.core.errors import InputError, UsageError
+from undegrade.core.image import Picture
+from undegrade.inference.backend import Backend, TorchBackend
+from undegrade.inference.run import Options, Progress, run
 from undegrade.networks._spec import NetworkSpec
+from undegrade.ops.colour import rgb_to_ycbcr, ycbcr_to_rgb
+from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
+from undegrade.weights.card import WeightsCard
 
 __all__ = ["Restorer"]
 
 
+@dataclass(frozen=True)
 class Restorer:
-    """A network, its spec and config, and optionally the task it serves."""
+    """A network ready for pictures of any size. Keeps no state: the same picture gives the same result.
 
-    def __init__(self, module: nn.Module, spec: NetworkSpec[Any], config: Any, task: Task | None = None) -> None:
-        self.module, self.spec, self.config, self.task = module, spec, config, task
+    Attributes:
+        backend: runs the network.
+        spec, config: which network it is.
+        task: what it is for; its hooks run before and after the network.
+        card: where the weights come from.
+        parameters: task parameters, handed to the task's hooks.
+        options: how to go about a picture, unless a call says otherwise.
+    """
+
+    backend: Backend
+    spec: NetworkSpec[Any]
+    config: Any
+    task: Task | None = None
+    card: WeightsCard | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
 
     @classmethod
-    def from_module(cls, net: nn.Module, spec: NetworkSpec[Any], config: Any, task: Task | None = None) -> Restorer:
-        """A Restorer around a module in memory, for example one in training."""
-        return cls(net, spec, config, task)
+    def from_module(
+        cls,
+        net: nn.Module,
+        spec: NetworkSpec[Any],
+        config: Any,
+        task: Task | None = None,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str = "auto",
+        **fields: Any,
+    ) -> Restorer:
+        """A Restorer around a module in memory, for example one in training.
 
-    @torch.inference_mode()
-    def tensor(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) in 0..1 -> (B, C, sH, sW) in 0..1."""
-        training = self.module.training
-        self.module.eval()
+        Args:
+            net: stays where it is, in the mode it is in, unless ``device`` says otherwise.
+            spec, config, task: what it is.
+            device: where to run it; default: where its parameters are.
+            dtype: see ``TorchBackend``.
+            **fields: further fields of the Restorer.
+        """
+        place = device if device is not None else next((p.device for p in net.parameters()), torch.device("cpu"))
+        backend = TorchBackend(net, spec.channels(config), place, dtype)
+        return cls(backend, spec, config, task, **fields)
+
+    @property
+    def scale(self) -> int:
+        """Output size over input size."""
+        return self.spec.scale(self.config)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Network, weights and training, as plain values."""
+        card = self.card
+        return {
+            "network": self.spec.name,
+            "preset": card.preset if card else None,
+            "numbers": asdict(self.config),
+            "scale": self.scale,
+            "paper": self.spec.paper,
+            "task": self.task.name if self.task else None,
+            "parameters": dict(self.parameters),
+            "weights": card.id if card else None,
+            "licence": card.licence if card else None,
+            "origin": card.origin if card else None,
+            "limits": card.limits if card else None,
+            "training": asdict(card.training) if card and card.training else None,
+            "scores": [asdict(score) for score in card.scores] if card else [],
+            "device": str(self.backend.device),
+        }
+
+    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
+        """Restore an image.
+
+        Args:
+            image: path, bytes, PIL image, array (H, W) or (H, W, C), tensor (C, H, W) or (B, C, H, W).
+            progress: called with (tiles done, tiles in all).
+            **options: ``tile``, ``strength``, ``ensemble``, ``max_memory``, see ``Options``; what is left out is as the
+                Restorer was made.
+
+        Returns:
+            The same kind, with the same depth, alpha and metadata; a PIL image for a path.
+
+        Raises:
+            InputError: the image cannot be read, or does not fit into memory.
+            UsageError: a wrong option.
+        """
+        if isinstance(image, Tensor) and image.ndim == 4:
+            return torch.stack([self(one, progress=progress, **options) for one in image])
+        picture = images.read(image)
+        return images.like(picture, self.pixels(picture, progress=progress, **options))
+
+    def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
+        """Restore a ``Picture``: not rounded, alpha untouched or enlarged. Arguments as for calling the Restorer."""
+        return picture.with_pixels(self.pixels(picture, progress=progress, **options))
+
+    def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """The restored pixels of a ``Picture``, (1 or 3, sH, sW). Arguments as for calling the Restorer."""
+        return self.tensor(picture.pixels[None], progress=progress, **options)[0]
+
+    @torch.no_grad()
+    def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """Restore (B, C, H, W) float in 0..1 to (B, C, sH, sW) in 0..1; each picture as if it were alone.
+
+        Raises:
+            InputError: NaN or infinity in the input, or no memory for even a small tile.
+            UsageError: a wrong option or number of channels.
+        """
+        if x.ndim != 4 or 0 in x.shape:
+            raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, C, H, W)")
         try:
-            height, width = x.shape[-2:]
-            step, scale = self.spec.multiple_of, self.spec.scale(self.config)
-            padded = F.pad(x, (0, -width % step, 0, -height % step), mode="reflect")
-            y: Tensor = self.module(padded)[..., : height * scale, : width * scale]
-            return y.float().clamp(0, 1)
-        finally:
-            self.module.train(training)
+            chosen = Options(**{**asdict(self.options), **options})
+        except TypeError as error:
+            raise UsageError(f"unknown option: {error}") from error
+        results = [self._restore(one[None].float(), chosen, progress) for one in x]
+        return results[0] if len(results) == 1 else torch.cat(results)
+
+    def _restore(self, x: Tensor, options: Options, progress: Progress | None) -> Tensor:
+        if not torch.isfinite(x.sum()):
+            raise InputError("NaN or infinity in the picture")
+        prepared = self.task.prepare(x, **self.parameters) if self.task and self.task.prepare else x
+        if options.strength < 1 and prepared is not x:
+            raise UsageError(f"strength={options.strength}: a {self.spec.title} input is no picture to blend with")
+        y = self._in_colours(prepared, lambda part: self._run(part, options, progress))
+        if self.task and self.task.finish:
+            y = self.task.finish(y, **self.parameters)
+        if options.strength < 1:
+            base = x if self.scale == 1 else imresize(x, self.scale)
+            y.mul_(options.strength).add_(base, alpha=1 - options.strength)
+        return y.clamp_(0, 1)
+
+    def _run(self, x: Tensor, options: Options, progress: Progress | None) -> Tensor:
+        # The published tiles of colour denoising are a little larger than those of the other tasks.
+        size = 6800 if self.task is not None and self.task.name == "denoising" and x.shape[1] == 3 else 6400
+        return run(
+            self.backend, self.spec, self.config, x, options, card=self.card, official_size=size, progress=progress
+        )
+
+    def _in_colours(self, x: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """Fit grey pictures to colour networks, and colour pictures to luma networks."""
+        given, wanted = x.shape[1], self.spec.channels(self.config)
+        if given == wanted:
+            return network(x)
+        if (given, wanted) == (1, 3):
+            return network(x.expand(-1, 3, -1, -1)).mean(1, keepdim=True)
+        if (given, wanted) == (3, 1) and self.scale == 1:
+            parts = rgb_to_ycbcr(x)
+            parts[:, :1] = network(parts[:, :1])
+            return ycbcr_to_rgb(parts)
+        raise UsageError(f"{given} channels: {self.spec.name} with these weights takes {wanted}")

@@ -1,0 +1,54 @@
+"""How much memory a network needs for a size, found by running it on tensors without data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = ["OVERHEAD", "peak_bytes"]
+
+OVERHEAD = 1.5
+"""Measured peak over counted peak: layout changes and scratch inside convolutions are not seen from outside."""
+
+
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of tensors that are alive, and remembers the most."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
+        self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor) and leaf.is_meta:
+                storage = leaf.untyped_storage()
+                self.alive[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # type: ignore[no-untyped-call]
+        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}  # type: ignore[no-untyped-call]
+        self.peak = max(self.peak, sum(size for _, size in self.alive.values()))
+        return result
+
+
+def peak_bytes(module: nn.Module, shape: tuple[int, ...]) -> int | None:
+    """Working memory of ``module`` in float32 for an input of ``shape``, weights not counted.
+
+    Every operation runs on the meta device: shapes are worked out, nothing is computed, nothing is allocated.
+
+    Returns:
+        Bytes, or None for modules that look at values and so cannot run without data.
+    """
+    state = {name: tensor.to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    x = torch.empty(shape, device="meta").contiguous(memory_format=torch.channels_last)
+    live = _Live()
+    try:
+        with torch.no_grad(), live:
+            torch.func.functional_call(module, state, (x,))
+    except (RuntimeError, NotImplementedError):
+        return None
+    return int(live.peak * OVERHEAD) + x.nbytes

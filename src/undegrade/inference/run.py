@@ -1,0 +1,173 @@
+"""One picture through a backend: padded, cut to fit into memory, and cut smaller when it did not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from undegrade.core.device import free_memory
+from undegrade.core.errors import InputError, UsageError
+from undegrade.inference import tiling
+from undegrade.inference.backend import Backend
+from undegrade.inference.chop import chop
+from undegrade.inference.ensemble import ensemble8
+from undegrade.networks._spec import NetworkSpec
+from undegrade.weights.card import WeightsCard
+
+__all__ = ["Options", "Progress", "Tile", "run"]
+
+Progress = Callable[[int, int], None]
+"""Called with (tiles done, tiles in all)."""
+
+Tile = int | Literal["auto", "official"] | None
+
+HOST_BUDGET = 3 << 29
+"""1.5 GiB for one tile on the CPU: larger ones are no faster, and a 40-megapixel picture stays below 4 GB in all."""
+
+SMALL = 256 * 256
+"""Pixels up to which nobody asks about memory: no network needs more than a few hundred MB for them."""
+
+QUADRATIC_TILE = 128
+"""Core side for networks with attention over all pixels; beyond it attention costs more than all convolutions."""
+
+LEAST_TILE = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a Restorer goes about a picture.
+
+    Attributes:
+        tile: ``"auto"`` cuts when memory asks for it, a number is the tile's side without its context, ``"official"``
+            is the tiled forward of the pyramid-attention scripts, None never cuts.
+        strength: 0 gives the input back (enlarged bicubically for super-resolution), 1 the full result.
+        ensemble: 8 averages over the mirrored and transposed forms of the picture (about eight times the time).
+        max_memory: bytes that one tile may take; None decides from what is free.
+    """
+
+    tile: Tile = "auto"
+    strength: float = 1.0
+    ensemble: int = 1
+    max_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.tile in ("auto", "official", None) or (isinstance(self.tile, int) and self.tile >= tiling.FADE)):
+            raise UsageError(
+                f"tile={self.tile}: choose auto, official, None, or a side of at least {tiling.FADE} pixels"
+            )
+        if not 0 <= self.strength <= 1:
+            raise UsageError(f"strength={self.strength}: must lie in 0-1")
+        if self.ensemble not in (1, 8):
+            raise UsageError(f"ensemble={self.ensemble}: choose 1 or 8")
+        if self.max_memory is not None and self.max_memory <= 0:
+            raise UsageError(f"max_memory={self.max_memory}: give a positive number of bytes")
+
+
+def run(
+    backend: Backend,
+    spec: NetworkSpec[Any],
+    config: Any,
+    x: Tensor,
+    options: Options = Options(),
+    *,
+    card: WeightsCard | None = None,
+    official_size: int = 6400,
+    progress: Progress | None = None,
+) -> Tensor:
+    """The network's result for a picture of any size.
+
+    Args:
+        backend: runs the network.
+        spec, config: the network.
+        x: (1, C, H, W) float32, channels as the network takes them.
+        options: tile, ensemble and max_memory count here.
+        card: its padding, context and tile go before the network's own.
+        official_size: pixels below which the official tiled forward runs a tile.
+        progress: called after each tile.
+
+    Returns:
+        (1, C', sH, sW), not clamped, in memory of its own, where ``x`` is.
+
+    Raises:
+        InputError: no memory for even a small tile.
+    """
+    scale = spec.scale(config)
+
+    def once(part: Tensor) -> Tensor:
+        return backend.run(part).to(x.device)
+
+    if options.tile == "official":
+
+        def chopped(part: Tensor) -> Tensor:
+            return chop(once, part, scale=scale, min_size=official_size)
+
+        return (ensemble8(chopped, x) if options.ensemble == 8 else chopped(x)).clone()
+
+    def network(part: Tensor) -> Tensor:
+        return ensemble8(once, part) if options.ensemble == 8 else once(part)
+
+    padded = _padded_size(spec, x)
+    mode = card.padding if card and card.padding else spec.padding
+    cut: tiling.Plan | None = _plan(backend, spec, card, padded, options)
+    while cut is not None:
+        try:
+            return tiling.join(network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress)
+        except (RuntimeError, MemoryError) as error:
+            if not _out_of_memory(error):
+                raise
+        # Outside of the handler the failed attempt's tensors are gone.
+        if backend.device.type == "cuda":
+            torch.cuda.empty_cache()
+        cut = None if options.tile is None else tiling.halved(cut, max(LEAST_TILE, spec.min_size))
+    height, width = x.shape[-2:]
+    hint = "; let it be cut: tile='auto'" if options.tile is None else ""
+    raise InputError(f"not enough memory on {backend.device} for a picture of {width} x {height} pixels{hint}")
+
+
+def _padded_size(spec: NetworkSpec[Any], x: Tensor) -> tuple[int, int]:
+    step = spec.multiple_of
+    height, width = (-(-max(side, spec.min_size) // step) * step for side in x.shape[-2:])
+    return height, width
+
+
+def _plan(
+    backend: Backend, spec: NetworkSpec[Any], card: WeightsCard | None, padded: tuple[int, int], options: Options
+) -> tiling.Plan:
+    context = spec.context if card is None or card.context is None else card.context
+    whole = tiling.Plan(padded, context, spec.multiple_of)
+    if options.tile is None:
+        return whole
+    if isinstance(options.tile, int):
+        return _fixed(max(options.tile, spec.min_size), whole)
+    if card is not None and card.tile is not None:
+        whole = _fixed(card.tile, whole)
+    elif spec.tiling == "required":
+        whole = _fixed(max(QUADRATIC_TILE, spec.min_size), whole)
+    if padded[0] * padded[1] <= SMALL or whole.tile != padded:
+        return whole
+    budget = options.max_memory or (
+        min(free_memory(backend.device) // 2, HOST_BUDGET)
+        if backend.device.type == "cpu"
+        else int(0.7 * free_memory(backend.device))
+    )
+    least = max(LEAST_TILE, spec.min_size)
+    return tiling.plan(whole, backend.bytes_needed, budget, least=least)
+
+
+def _fixed(side: int, whole: tiling.Plan) -> tiling.Plan:
+    """Tiles of one side; in pictures hardly larger than a tile there is nothing to cut."""
+    side = -(-side // whole.multiple) * whole.multiple
+    height, width = (length if length <= side + 2 * whole.context else side for length in whole.tile)
+    return tiling.Plan((height, width), whole.context, whole.multiple)
+
+
+def _out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """Whether torch, on whatever device, says in its many ways that memory ran out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    words = str(error).lower()
+    return any(sign in words for sign in ("out of memory", "can't allocate memory", "not enough memory", "bad_alloc"))

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from undegrade.core.errors import InputError, UsageError
+from undegrade.inference.backend import TorchBackend
+from undegrade.inference.restorer import Restorer
+from undegrade.networks import catalog
+from undegrade.ops.colour import rgb_to_ycbcr
+from undegrade.ops.resize import imresize
+from undegrade.tasks import Task
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 500), (5, 5), (61, 67), (64, 64)])
+@pytest.mark.parametrize("fields", [{}, {"multiple_of": 16, "min_size": 124}, {"padding": "zeros"}])
+def test_any_size(probe, picture, size, fields):
+    x = picture(*size)
+    y = probe(fields).tensor(x)
+    assert y.shape == x.shape
+    assert torch.isfinite(y).all()
+    assert 0 <= y.min() <= y.max() <= 1
+
+
+def test_m3snet_takes_any_size(picture):
+    spec = catalog.get("m3snet")
+    config = spec.configure("m3snet_w16_d8", width=4, enc_blocks=(1, 1, 1, 1))
+    restorer = Restorer.from_module(spec.build(config), spec, config)
+    for size in [(1, 1), (17, 5), (50, 70)]:
+        assert restorer.tensor(picture(*size)).shape[-2:] == size
+
+
+def test_result_does_not_depend_on_the_batch(probe, picture):
+    restorer, x = probe(), picture(40, 52, batch=5)
+    together = restorer.tensor(x)
+    assert torch.equal(together[3:4], restorer.tensor(x[3:4]))
+    assert torch.equal(together.flip(0), restorer.tensor(x.flip(0)))
+
+
+def test_same_kind_out(probe):
+    restorer = probe()
+    generator = np.random.default_rng(0)
+    colour = generator.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    deep = generator.integers(0, 65536, (20, 30), dtype=np.uint16)
+    assert (out := restorer(colour)).dtype == np.uint8
+    assert out.shape == colour.shape
+    assert (out := restorer(deep)).dtype == np.uint16
+    assert out.shape == deep.shape
+    batch = restorer(torch.rand(2, 3, 9, 11))
+    assert batch.shape == (2, 3, 9, 11)
+    with_alpha = np.dstack([colour, generator.integers(0, 256, (20, 30), dtype=np.uint8)])
+    assert np.array_equal(restorer(with_alpha)[..., 3], with_alpha[..., 3])
+
+
+def test_grey_through_a_colour_network(probe, picture):
+    restorer, x = probe(), picture(20, 24, channels=1)
+    expected = restorer.backend.run(x.expand(-1, 3, -1, -1)).mean(1, keepdim=True).clamp(0, 1)
+    assert torch.allclose(restorer.tensor(x), expected, atol=1e-6)
+
+
+def test_colour_through_a_luma_network_keeps_the_chroma(probe, picture):
+    x = 0.4 + 0.2 * picture(20, 24)
+    y = probe(colors=1).tensor(x)
+    assert torch.allclose(rgb_to_ycbcr(y)[:, 1:], rgb_to_ycbcr(x)[:, 1:], atol=1e-5)
+    assert not torch.allclose(y, x, atol=1e-2)
+
+
+def test_strength(probe, picture):
+    restorer, x = probe(), 0.2 + 0.6 * picture(20, 24)
+    full, none, half = (restorer.tensor(x, strength=s) for s in (1, 0, 0.5))
+    assert torch.allclose(none, x, atol=1e-7)
+    inside = (full > 0) & (full < 1)  # before clipping, half strength is half way
+    assert torch.allclose(half[inside], ((full + x) / 2)[inside], atol=1e-6)
+
+
+def test_strength_of_an_enlarging_network_blends_with_bicubic(probe, picture):
+    x = picture(12, 15)
+    assert torch.allclose(probe(scale=2).tensor(x, strength=0), imresize(x, 2).clamp(0, 1), atol=1e-6)
+
+
+def test_ensemble_is_the_mean_over_all_forms(probe, picture):
+    restorer, x = probe(), picture(24, 40)
+    plain = restorer.backend.run
+    forms = []
+    for transposed in (False, True):
+        for flips in ([], [-1], [-2], [-1, -2]):
+            y = plain((x.transpose(-1, -2) if transposed else x).flip(flips)).flip(flips)
+            forms.append(y.transpose(-1, -2) if transposed else y)
+    expected = torch.stack(forms).mean(0).clamp(0, 1)
+    assert torch.allclose(restorer.tensor(x, ensemble=8), expected, atol=1e-6)
+
+
+def test_input_is_not_touched(probe, picture):
+    x = picture(24, 40) * 2 - 0.5
+    before = x.clone()
+    restorer = Restorer.from_module(nn.Identity(), probe({"multiple_of": 1}).spec, probe().config)
+    assert torch.equal(restorer.tensor(x), before.clamp(0, 1))
+    assert torch.equal(x, before)
+
+
+def test_training_mode_comes_back(probe, picture):
+    restorer = probe()
+    module = restorer.backend.module
+    module.train()
+    module.intro.eval()
+    restorer.tensor(picture(8, 8))
+    assert module.training
+    assert module.down.training
+    assert not module.intro.training
+
+
+class Starved(TorchBackend):
+    """Runs out of memory above a number of pixels."""
+
+    limit = 100 * 100
+    asked = 0
+
+    def run(self, x):
+        self.asked = max(self.asked, x.shape[-1] * x.shape[-2])
+        if x.shape[-1] * x.shape[-2] > self.limit:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return super().run(x)
+
+
+def starved(restorer, limit):
+    backend = Starved(restorer.backend.module, device="cpu")
+    backend.limit = limit
+    return Restorer(backend, restorer.spec, restorer.config)
+
+
+def test_out_of_memory_halves_the_tile(probe, picture):
+    whole, x = probe({"context": 8}), picture(210, 250)
+    hungry = starved(whole, 110 * 110)
+    assert (hungry.tensor(x) - whole.tensor(x)).abs().mean() < 1e-3
+    assert hungry.backend.asked == 212 * 252
+
+
+def test_out_of_memory_for_good(probe, picture):
+    with pytest.raises(InputError, match="not enough memory on cpu for a picture of 250 x 210"):
+        starved(probe(), 100).tensor(picture(210, 250))
+    with pytest.raises(InputError, match="tile='auto'"):
+        starved(probe(), 200 * 200).tensor(picture(210, 250), tile=None)
+
+
+def test_other_errors_pass_through(probe, picture):
+    restorer = Restorer.from_module(nn.Conv2d(4, 3, 3), probe().spec, probe().config)
+    with pytest.raises(RuntimeError, match="channels"):
+        restorer.tensor(picture(16, 16))
+
+
+def test_max_memory_leads_to_tiles(probe, picture):
+    seen = []
+    probe().tensor(picture(300, 400), max_memory=5_000_000, progress=lambda done, total: seen.append((done, total)))
+    assert len(seen) > 1
+    assert seen[-1][0] == seen[-1][1] == len(seen)
+
+
+class Overflowing(nn.Module):
+    """Leaves the range of float16, stays in that of float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.widen = nn.Conv2d(3, 3, 1)
+        nn.init.constant_(self.widen.weight, 1e5)
+        nn.init.zeros_(self.widen.bias)
+
+    def forward(self, x):
+        return self.widen(x) / 3e5
+
+
+def test_overflow_in_half_precision_falls_back_to_float32(probe, picture):
+    x = 0.2 + 0.6 * picture(16, 16)
+    restorer = Restorer.from_module(Overflowing(), probe().spec, probe().config, dtype="float16")
+    assert torch.allclose(restorer.tensor(x), x.mean(1, keepdim=True).expand_as(x), atol=1e-5)
+
+
+def test_half_precision_is_close(probe, picture):
+    x, full = picture(32, 32), probe()
+    half = probe(restorer={"dtype": "bf16"})
+    difference = (half.tensor(x) - full.tensor(x)).abs().max()
+    assert 0 < difference < 0.05
+
+
+def test_hooks_of_the_task_meet_the_parameters(probe, picture):
+    def prepare(x, gain=1.0):
+        return x.expand(-1, 3, -1, -1) * gain
+
+    task = Task("t", "T", "s", "rgb", prepare=prepare, finish=lambda y, gain=1.0: y / gain)
+    restorer = Restorer.from_module(nn.Identity(), probe().spec, probe().config, task, parameters={"gain": 2.0})
+    x = picture(8, 8, channels=1)
+    assert torch.allclose(restorer.tensor(x), x.expand(-1, 3, -1, -1))
+    with pytest.raises(UsageError, match="no picture to blend with"):
+        restorer.tensor(x, strength=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tile": 3}, "tile=3"),
+        ({"tile": "big"}, "tile=big"),
+        ({"strength": 1.5}, "strength=1.5"),
+        ({"ensemble": 4}, "ensemble=4"),
+        ({"max_memory": 0}, "max_memory=0"),
+        ({"tiles": 8}, "tiles"),
+    ],
+)
+def test_wrong_options(probe, picture, options, message):
+    with pytest.raises(UsageError, match=message):
+        probe().tensor(picture(8, 8), **options)
+
+
+def test_wrong_input(probe, picture):
+    with pytest.raises(InputError, match="NaN"):
+        probe().tensor(torch.full((1, 3, 8, 8), float("nan")))
+    with pytest.raises(UsageError, match="2 channels"):
+        probe().tensor(picture(8, 8, channels=2))
+    with pytest.raises(UsageError, match="B, C, H, W"):
+        probe().tensor(picture(8, 8)[0])
