@@ -10,14 +10,14 @@ import io
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from undegrade.core import exif, png16, tiff16
+from undegrade.core import exif, png16, tiff
 from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.formats import Frame, Metadata
 
@@ -42,8 +42,8 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
     name = "the picture" if isinstance(source, bytes) else str(source)
     with _in(name):
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        if tiff16.is_tiff(data):
-            pages = tiff16.pages(data)
+        if tiff.is_tiff(data):
+            pages = tiff.pages(data)
             _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
             if any(max(page.bits) > 8 for page in pages):
                 return len(pages), _tiff_frames(name, data, pages)
@@ -65,11 +65,10 @@ def from_pil(image: Image.Image) -> Frame:
         InputError: the mode holds no colours in 8 or 16 bits.
     """
     notes: list[str] = []
+    image.load()  # some formats tell their metadata only now
     metadata = _metadata(image, notes)
-    try:
+    with suppress(ValueError, TypeError, SyntaxError, KeyError):  # raised when the EXIF block is damaged
         image = ImageOps.exif_transpose(image)
-    except (ValueError, TypeError, SyntaxError, KeyError):  # the EXIF block is damaged; the pixels are read below
-        image.load()
     mode, deep = image.mode, image.mode.startswith("I;16")
     if mode == "CMYK":
         image, note = _from_cmyk(image, metadata.icc)
@@ -87,10 +86,10 @@ def from_pil(image: Image.Image) -> Frame:
     return Frame(samples.reshape(*samples.shape[:2], -1), metadata, tuple(notes))
 
 
-def _tiff_frames(name: str, data: bytes, pages: list[tiff16.Page]) -> Iterator[Frame]:
+def _tiff_frames(name: str, data: bytes, pages: list[tiff.Page]) -> Iterator[Frame]:
     for page in pages:
         with _in(name):
-            samples = tiff16.decode(data, page)
+            samples = tiff.decode(data, page)
             block, turned, dpi = exif.of_tiff(data, page.tags)
             metadata = Metadata(
                 "TIFF", block, bytes(page.tags.get(34675, b"")), exif.upright_xmp(page.tags.get(700, b"")), dpi

@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
-from undegrade.core import exif, png16, tiff16
+from undegrade.core import exif, png16, tiff
 from undegrade.core.decode import pillow_formats
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
@@ -89,16 +88,15 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
     height, width = first.samples.shape[:2]
     held = replace(first.metadata, icc=_fitting_icc(first))
     held = replace(held, exif=exif.resized(held.exif, width, height, None if FORMATS[kind].own_dpi else held.dpi))
-    if deep and kind == "TIFF":
-        tags = exif.tiff_tags(held.exif, held.icc, held.xmp, held.dpi)
-        tiff16.write(file, [_deepened(frame.samples) for frame in frames], tags)
+    if kind == "TIFF":
+        tiff.write(file, [frame.samples for frame in frames], exif.tiff_tags(held.exif, held.icc, held.xmp, held.dpi))
     elif deep:
         chunks = exif.png_chunks(held.exif, held.icc, held.xmp, held.dpi)
-        for piece in png16.encode(_deepened(first.samples), chunks):
+        for piece in png16.encode(first.samples.astype(np.uint16, copy=False), chunks):
             file.write(piece)
     else:
         images = [_image(frame.samples) for frame in frames]
-        if len(images) > 1 and kind != "TIFF":
+        if len(images) > 1:
             images = _alike(images)
         options = FORMATS[kind].options | _told(held, kind) | _sequence(frames, images)
         images[0].save(file, kind, **options)
@@ -121,14 +119,12 @@ def _check_fits(frames: Sequence[Frame], deep: bool, kind: str) -> None:
 def _told(held: Metadata, kind: str) -> dict[str, Any]:
     """The metadata as Pillow's arguments of ``save``."""
     told: dict[str, Any] = {"icc_profile": held.icc, "dpi": held.dpi if FORMATS[kind].own_dpi else None}
-    if kind == "TIFF":
-        told["tiffinfo"] = exif.tiff_directory(exif.tiff_tags(held.exif, held.icc, held.xmp, held.dpi))
-    elif kind != "BMP":
-        told["exif"] = held.exif
     if kind == "PNG" and held.xmp:
         told["pnginfo"] = PngImagePlugin.PngInfo()
         told["pnginfo"].add_itxt("XML:com.adobe.xmp", held.xmp.decode("utf-8", "replace"))
-    elif kind not in ("BMP", "TIFF", "PNG"):
+    if kind != "BMP":
+        told["exif"] = held.exif
+    if kind not in ("BMP", "PNG"):
         told["xmp"] = held.xmp
     return {name: value for name, value in told.items() if value}
 
@@ -156,12 +152,6 @@ def _alike(images: list[Image.Image]) -> list[Image.Image]:
 
 def _image(samples: Samples) -> Image.Image:
     return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
-
-
-def _deepened(samples: Samples) -> NDArray[np.uint16]:
-    """8 bits as 16: 255 becomes 65535."""
-    wide = samples.astype(np.uint16, copy=False)
-    return wide if samples.dtype == np.uint16 else wide * np.uint16(257)
 
 
 def _fitting_icc(frame: Frame) -> bytes:

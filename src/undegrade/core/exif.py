@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -126,7 +127,7 @@ def tiff_tags(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, flo
     return tags | {tag: value for tag, value in ((ICC, icc), (XMP, xmp)) if value}
 
 
-def tiff_directory(tags: dict[int, Any]) -> TiffImagePlugin.ImageFileDirectory_v2:
+def tiff_directory(tags: Mapping[int, Any]) -> TiffImagePlugin.ImageFileDirectory_v2:
     """Tags in the form in which Pillow writes them."""
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in tags.items():
@@ -157,8 +158,9 @@ def _block(entries: Image.Exif) -> bytes:
     for tag in DESCRIPTIVE & set(entries):
         kept[tag] = entries[tag]
     for tag in (EXIF_PART, GPS_PART):
-        part = dict(entries.get_ifd(tag))
-        if INTEROPERABILITY in part and tag == EXIF_PART:
+        value = entries.get(tag)  # a dict when it was set by hand
+        part = dict(value if isinstance(value, dict) else entries.get_ifd(tag))
+        if tag == EXIF_PART and isinstance(part.get(INTEROPERABILITY), int):
             part[INTEROPERABILITY] = dict(entries.get_ifd(INTEROPERABILITY))
         if part:
             kept[tag] = part

@@ -36,7 +36,7 @@ class Format:
 
 FORMATS = {
     "PNG": Format((".png", ".apng"), deep=True, many=True),
-    "TIFF": Format((".tif", ".tiff"), deep=True, many=True, options={"compression": "tiff_adobe_deflate"}),
+    "TIFF": Format((".tif", ".tiff"), deep=True, many=True),
     "JPEG": Format((".jpg", ".jpeg", ".jfif", ".jpe"), alpha=False, options={"quality": 95, "subsampling": "4:4:4"}),
     "WEBP": Format((".webp",), many=True, own_dpi=False, options={"lossless": True, "exact": True, "method": 2}),
     "AVIF": Format((".avif",), many=True, own_dpi=False, options={"quality": 90, "subsampling": "4:4:4"}),

@@ -1,8 +1,9 @@
-"""TIFF with 16 bits per sample: the layouts that Pillow lowers to 8 bits or refuses.
+"""TIFF: reads 16 bits per sample, which Pillow lowers to 8 or refuses; writes 8 and 16 bits with all metadata.
 
 Strips and tiles, both planar configurations, both byte orders, grey and colour with or without alpha. Compressed
 strips are unpacked by Pillow, which is handed each one as a grey picture of plain bytes, so every lossless scheme that
-libtiff knows can be read. References: TIFF 6.0, sections 8, 14, 15 and 18; Adobe's deflate as compression 8.
+libtiff knows can be read. Pillow's own writer loses EXIF when it compresses, hence ours.
+References: TIFF 6.0, sections 8, 14, 15 and 18; Adobe's deflate as compression 8.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
+from undegrade.core import exif
 from undegrade.core.errors import InputError
+from undegrade.core.formats import Samples
 
 __all__ = ["Page", "decode", "is_tiff", "pages", "write"]
 
@@ -138,24 +141,25 @@ def decode(data: bytes, page: Page) -> NDArray[np.uint16]:
     return samples
 
 
-def write(file: BinaryIO, frames: list[NDArray[np.uint16]], tags: Mapping[int, Any]) -> None:
+def write(file: BinaryIO, frames: Sequence[Samples], tags: Mapping[int, Any]) -> None:
     """Writes (H, W, C) samples as the pages of a TIFF file: little-endian, strips, deflate, predictor 2.
 
     Args:
         file: opened for writing at its start.
-        frames: each with C of 1, 2 (with alpha), 3 or 4 (with alpha).
+        frames: each of uint8 or uint16, with C of 1, 2 (with alpha), 3 or 4 (with alpha).
         tags: further tags for every page: number -> value; a dict is written as a sub-directory (EXIF, GPS).
+
+    Raises:
+        InputError: the file would pass 4 GB.
     """
     link = 4  # where the offset of the next page's directory is written
     for samples in frames:
         height, width, channels = samples.shape
-        rows = max(1, min(height, STRIP_TARGET // (width * channels * 2)))
+        rows = max(1, min(height, STRIP_TARGET // (width * channels * samples.itemsize)))
         strips = list(_packed_strips(samples, rows))
-        page = Directory()
-        for number, value in tags.items():
-            page[number] = value
+        page = exif.tiff_directory(tags)
         page[WIDTH], page[HEIGHT] = width, height
-        page[BITS], page[SAMPLES], page[FORMAT] = (16,) * channels, channels, (1,) * channels
+        page[BITS], page[SAMPLES] = (8 * samples.itemsize,) * channels, channels
         page[COMPRESSION], page[PREDICTOR], page[PLANAR] = DEFLATE, 2, 1
         page[PHOTOMETRIC] = COLOUR if channels > 2 else BLACK_IS_ZERO
         if channels in (2, 4):
@@ -218,8 +222,8 @@ def _unpack(packed: bytes, rows: int, length: int, compression: int) -> bytes:
         raise InputError(f"the TIFF data is damaged or packed in an unknown way ({compression}: {error})") from error
 
 
-def _packed_strips(samples: NDArray[np.uint16], rows: int) -> Iterator[bytes]:
+def _packed_strips(samples: Samples, rows: int) -> Iterator[bytes]:
     for y in range(0, len(samples), rows):
-        strip = samples[y : y + rows].astype("<u2")
-        strip[:, 1:] -= samples[y : y + rows, :-1]
-        yield zlib.compress(strip.tobytes(), 4)
+        strip = samples[y : y + rows]
+        differences = np.concatenate([strip[:, :1], strip[:, 1:] - strip[:, :-1]], axis=1)
+        yield zlib.compress(differences.astype(samples.dtype.newbyteorder("<"), copy=False).tobytes(), 4)

@@ -1,0 +1,347 @@
+"""Picture files: metadata survives, orientation is applied once, nothing is lowered, damage is one line."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms, ImageOps
+
+from undegrade.core import decode, encode, image, png16
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.formats import FORMATS, Frame, Metadata
+
+ICC = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6" title="hello"/></x:xmpmeta>'
+
+
+def colours(height: int = 21, width: int = 30, dtype: type = np.uint8) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    values = np.stack([x / width, y / height, (x + y) % 9 / 9], 2)
+    return np.rint(values * np.iinfo(dtype).max).astype(dtype)
+
+
+def photograph(path: Path, turned: int = 1, xmp: bytes = XMP) -> Path:
+    """A file as a camera writes it, with orientation, date, place, resolution and profile."""
+    picture = Image.fromarray(colours())
+    exif = Image.Exif()
+    exif[271], exif[272], exif[274], exif[33432] = "Maker", "Model", turned, "Somebody"
+    exif[282], exif[283], exif[296] = 300.0, 300.0, 2
+    exif[0x8769] = {36867: "2020:02:03 04:05:06", 33434: 0.004, 0xA002: 30, 0xA003: 21}
+    exif[0x8825] = {1: "N", 2: (48.0, 8.0, 0.0)}
+    if path.suffix == ".tif":
+        exif[700] = xmp
+    exif.load(exif.tobytes())
+    options = dict(FORMATS[encode.format_of(path)].options)
+    if path.suffix not in (".tif", ".png"):
+        options["xmp"] = xmp
+    picture.save(path, exif=exif, icc_profile=ICC, dpi=(300, 300), **options)
+    return path
+
+
+def restored(source: Path, target: Path) -> Image.Image:
+    image.save(image.read(source), target)
+    return Image.open(io.BytesIO(target.read_bytes()))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".avif"])
+@pytest.mark.parametrize("output", [".jpg", ".png", ".tif", ".webp", ".avif"])
+def test_metadata_survives(tmp_path: Path, suffix: str, output: str) -> None:
+    result = restored(photograph(tmp_path / f"a{suffix}"), tmp_path / f"b{output}")
+    exif = result.getexif()
+    assert exif[271] == "Maker"
+    assert exif[33432] == "Somebody"
+    assert exif.get(274, 1) == 1
+    assert exif.get_ifd(0x8769)[36867] == "2020:02:03 04:05:06"
+    assert float(exif.get_ifd(0x8769)[33434]) == pytest.approx(0.004)
+    assert exif.get_ifd(0x8825)[1] == "N"
+    assert [float(part) for part in exif.get_ifd(0x8825)[2]] == [48, 8, 0]
+    assert result.info["icc_profile"] == ICC
+    dpi = result.info.get("dpi") or (exif[282], exif[283])
+    assert [float(part) for part in dpi] == pytest.approx([300, 300], abs=0.01)
+    if suffix != ".png":  # Pillow wrote none there
+        packet = result.info.get("xmp") or result.info["XML:com.adobe.xmp"]
+        packet = packet.encode() if isinstance(packet, str) else packet
+        assert b'title="hello"' in packet
+        assert b"Orientation" not in packet
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_metadata_survives_in_sixteen_bits(tmp_path: Path, suffix: str) -> None:
+    source = image.read(photograph(tmp_path / "a.jpg"))
+    deep = image.read(colours(dtype=np.uint16))
+    deep = image.replace(deep, metadata=source.metadata)
+    image.save(deep, tmp_path / f"b{suffix}")
+    again = image.read(tmp_path / f"b{suffix}")
+    assert again.dtype == "uint16"
+    assert np.array_equal(image.load_rgb(tmp_path / f"b{suffix}"), colours(dtype=np.uint16))
+    assert again.metadata.icc == ICC
+    assert again.metadata.dpi == pytest.approx((300, 300), abs=0.01)
+    assert b'title="hello"' in again.metadata.xmp
+    with Image.open(tmp_path / f"b{suffix}") as other:  # another reader finds the same
+        exif = other.getexif()
+        assert exif[271] == "Maker"
+        assert exif.get_ifd(0x8769)[36867] == "2020:02:03 04:05:06"
+        assert exif.get_ifd(0x8825)[1] == "N"
+        assert other.info["icc_profile"] == ICC
+    image.save(again, tmp_path / f"c{suffix}")
+    third = image.read(tmp_path / f"c{suffix}")
+    assert third.metadata == again.metadata
+
+
+@pytest.mark.parametrize("turned", range(1, 9))
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_orientation_is_applied_once(tmp_path: Path, turned: int, suffix: str) -> None:
+    source = photograph(tmp_path / f"a{suffix}", turned, XMP.replace(b"6", str(turned).encode()))
+    stored = Image.fromarray(colours())
+    stored.getexif()[274] = turned
+    upright = np.asarray(ImageOps.exif_transpose(stored))
+    assert np.array_equal(image.load_rgb(source), upright)
+    result = restored(source, tmp_path / f"b{suffix}")
+    assert np.array_equal(np.asarray(ImageOps.exif_transpose(result)), upright)
+    assert np.array_equal(image.load_rgb(tmp_path / f"b{suffix}"), upright)
+    part = result.getexif().get_ifd(0x8769)
+    assert (part[0xA003], part[0xA002]) == upright.shape[:2]
+    given = Image.open(source)
+    assert image.read(given).size == upright.shape[:2]
+    given.close()
+
+
+@pytest.mark.parametrize("turned", [1, 3, 6, 8])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_orientation_in_sixteen_bits(tmp_path: Path, turned: int, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[274] = turned
+    array = colours(dtype=np.uint16)
+    if suffix == ".png":
+        data = b"".join(png16.encode(array, {b"eXIf": exif.tobytes()[6:]}))
+        (tmp_path / "a.png").write_bytes(data)
+    else:
+        with (tmp_path / "a.tif").open("wb") as file:
+            encode.tiff.write(file, [array], {274: turned})
+    turns = {1: array, 3: array[::-1, ::-1], 6: np.rot90(array, -1), 8: np.rot90(array)}
+    assert np.array_equal(image.load_rgb(tmp_path / f"a{suffix}"), turns[turned])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp", ".avif", ".bmp", ".jpg"])
+def test_modes_and_formats(tmp_path: Path, mode: str, suffix: str) -> None:
+    """Grey stays grey where the format knows grey; transparency stays or the format is refused."""
+    source = Image.fromarray(np.dstack([colours(), np.full((21, 30), 99, np.uint8)]))
+    source = (source if mode.endswith("A") else source.convert("RGB")).convert(mode)
+    picture = image.read(source)
+    assert picture.grey == (mode in ("1", "L", "LA"))
+    if mode.endswith("A") and not FORMATS[encode.format_of(f"x{suffix}")].alpha:
+        with pytest.raises(InputError, match="transparency"):
+            image.save(picture, tmp_path / f"a{suffix}")
+        return
+    image.save(picture, tmp_path / f"a{suffix}")
+    again = image.read(tmp_path / f"a{suffix}")
+    if suffix not in (".webp", ".avif"):
+        assert again.grey == picture.grey
+    assert (again.alpha is None) == (picture.alpha is None)
+    worst = (again.pixels - picture.pixels).abs().max().item()
+    assert worst <= (0.2 if suffix in (".jpg", ".avif") else 0)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".bmp"])
+def test_sixteen_bits_into_eight_are_refused(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(InputError, match="16: choose"):
+        image.save(image.read(colours(dtype=np.uint16)), tmp_path / f"a{suffix}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cmyk_through_its_profile_or_plainly(tmp_path: Path) -> None:
+    source = Image.fromarray(colours()).convert("CMYK")
+    source.save(tmp_path / "a.jpg", quality=100)
+    picture = image.read(tmp_path / "a.jpg")
+    assert "plain formula" in picture.notes[0]
+    assert np.abs(np.asarray(image.like(picture, picture.pixels)).astype(int) - colours()).max() < 12
+    source.save(tmp_path / "b.jpg", icc_profile=ICC)  # a profile of other channels cannot be used
+    odd = image.read(tmp_path / "b.jpg")
+    assert "plain formula" in odd.notes[0]
+    assert odd.metadata.icc == b""
+
+
+def test_grey_profile_is_not_put_into_colour() -> None:
+    grey = ICC[:16] + b"GRAY" + ICC[20:]
+    frame = Frame(colours(), Metadata(icc=grey))
+    assert "icc_profile" not in encode.to_pil(frame).info
+    assert encode.to_pil(Frame(colours()[..., :1], Metadata(icc=grey))).info["icc_profile"] == grey
+
+
+def animation(count: int = 3) -> list[Image.Image]:
+    return [Image.fromarray(np.roll(colours(), 5 * index, 1)) for index in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "output"),
+    [(".gif", ".png"), (".gif", ".webp"), (".webp", ".webp"), (".png", ".png"), (".avif", ".avif")],
+)
+def test_animation_frame_by_frame(tmp_path: Path, suffix: str, output: str) -> None:
+    first, *rest = animation()
+    options = FORMATS[encode.format_of(f"a{suffix}")].options if suffix != ".gif" else {}
+    first.save(tmp_path / f"a{suffix}", save_all=True, append_images=rest, duration=[40, 80, 120], loop=0, **options)
+    pictures = list(image.frames(tmp_path / f"a{suffix}"))
+    assert len(pictures) == 3
+    image.save(pictures, tmp_path / f"b{output}")
+    with Image.open(tmp_path / f"b{output}") as result:
+        assert result.n_frames == 3
+        durations = []
+        for index in range(3):
+            result.seek(index)
+            result.load()
+            durations.append(result.info["duration"])
+        assert durations == pytest.approx([40, 80, 120])
+    again = list(image.frames(tmp_path / f"b{output}"))
+    for before, after in zip(pictures, again, strict=True):
+        worst = (before.pixels - after.pixels).abs().max().item()
+        assert worst <= (0.2 if output == ".avif" else 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_pages_of_a_tiff(tmp_path: Path, dtype: type) -> None:
+    pages = [image.read(colours(10 + 3 * index, 12, dtype)) for index in range(3)]
+    image.save(pages, tmp_path / "a.tif")
+    again = list(image.frames(tmp_path / "a.tif"))
+    assert [page.size for page in again] == [(10, 12), (13, 12), (16, 12)]
+    assert all(page.dtype == np.dtype(dtype).name for page in again)
+    for before, after in zip(pages, again, strict=True):
+        assert (before.pixels == after.pixels).all()
+    with pytest.raises(InputError, match=r"holds 3 frames: choose one with frame=0\.\.2"):
+        image.read(tmp_path / "a.tif")
+    assert image.read(tmp_path / "a.tif", frame=1).size == (13, 12)
+    with pytest.raises(UsageError, match="frame=3"):
+        image.read(tmp_path / "a.tif", frame=3)
+    with pytest.raises(InputError, match="choose"):
+        image.save(again, tmp_path / "b.jpg")
+    with pytest.raises(InputError, match=r"choose \.tif"):
+        image.save(again, tmp_path / "b.png")
+
+
+def bomb(width: int, height: int, bits: int) -> bytes:
+    """A PNG of a few bytes that claims to be large."""
+    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(5000))), (b"IEND", b"")]
+    return png16.SIGNATURE + b"".join(png16._chunk(name, content) for name, content in chunks)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_bombs_are_refused_before_decoding(bits: int) -> None:
+    with pytest.raises(InputError, match="10000 megapixels, the limit is 300"):
+        image.read(bomb(100_000, 100_000, bits))
+    with pytest.raises(InputError, match="limit is 0"):
+        image.read(bomb(30, 30, bits), max_pixels=800)
+
+
+def test_pillow_own_limit_does_not_stand_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(colours()).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    assert image.read(tmp_path / "a.png").size == (21, 30)
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp", ".bmp", ".avif", "16.png", "16.tif"])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.9])
+def test_truncated_files_are_one_line(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"a{suffix}"
+    image.save(image.read(colours(200, 300, np.uint16 if "16" in suffix else np.uint8)), path)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    with pytest.raises(InputError) as caught:
+        list(image.frames(path))
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_noise_in_files_never_escapes_as_another_error(tmp_path: Path) -> None:
+    """Flipped bytes either still decode or are an InputError."""
+    generator = np.random.default_rng(0)
+    for suffix in (".jpg", ".png", ".tif", ".webp", "16.png", "16.tif"):
+        path = tmp_path / f"a{suffix}"
+        if "16" in suffix:
+            image.save(image.read(colours(dtype=np.uint16)), path)
+        else:
+            photograph(path)
+        good = path.read_bytes()
+        refused = 0
+        for _ in range(60):
+            data = bytearray(good)
+            for place in generator.integers(0, min(len(data), 700), 4):
+                data[place] ^= int(generator.integers(1, 256))
+            try:
+                list(image.frames(bytes(data), max_pixels=10**6))
+            except InputError:
+                refused += 1
+        assert refused > 0
+
+
+def test_text_named_png(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("this is no picture")
+    with pytest.raises(InputError, match=r"a\.png: not a picture"):
+        image.read(tmp_path / "a.png")
+
+
+def test_heic_without_the_extra(tmp_path: Path) -> None:
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    if "HEIF" in decode.pillow_formats():
+        pytest.skip("the extra is installed")
+    with pytest.raises(MissingExtraError, match=r"undegrade\[heif\]"):
+        image.read(tmp_path / "a.heic")
+    with pytest.raises(MissingExtraError, match=r"undegrade\[heif\]"):
+        image.save(image.read(colours()), tmp_path / "b.heic")
+
+
+def test_folder_and_missing_file(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none.png"):
+        with pytest.raises(InputError) as caught:
+            image.read(path)
+        assert str(path) in str(caught.value)
+
+
+def test_unknown_suffix_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.gif"):
+        image.save(image.read(colours()), tmp_path / "a.gif")
+
+
+def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.png").write_bytes(b"before")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(InputError, match="No space left"):
+        image.save(image.read(colours()), tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert (tmp_path / "a.png").read_bytes() == b"before"
+
+
+def test_stopping_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        image.save(image.read(colours()), tmp_path / "a.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_devices_are_not_replaced() -> None:
+    with pytest.raises(InputError, match=r"\.png|kind"):
+        image.save(image.read(colours()), "/dev/full.png/a.png")
+
+
+def test_phone_files_with_several_pictures(tmp_path: Path) -> None:
+    first, *rest = animation()
+    file = io.BytesIO()
+    first.save(file, "MPO", save_all=True, append_images=rest, quality=95)
+    picture = image.read(file.getvalue())
+    assert "left out" in picture.notes[0]
+    assert picture.metadata.format == "JPEG"
