@@ -178,9 +178,14 @@ class Clock:
 
 def open_patches(recipe: Recipe, task: Task) -> Patches:
     """The stream of training patches that a recipe describes."""
-    place = {name: recipe.resolve for name in ("clean", "inputs", "targets", "depth")}
     sources = [
-        replace(source, **{name: at(getattr(source, name)) for name, at in place.items() if getattr(source, name)})
+        replace(
+            source,
+            clean=recipe.resolve(source.clean),
+            inputs=recipe.resolve(source.inputs),
+            targets=recipe.resolve(source.targets),
+            depth=recipe.resolve(source.depth),
+        )
         for source in recipe.sources
     ]
     return Patches(
@@ -285,8 +290,8 @@ def _resume(
     scaler: torch.amp.GradScaler,
 ) -> State:
     saved = checkpoint.load(path)
-    now = recipe.to_dict()
-    changed = [key for key, value in saved["recipe"].items() if now.get(key) != value and key not in CONTINUABLE]
+    before, now = Recipe.from_dict(saved["recipe"]).to_dict(), recipe.to_dict()
+    changed = [key for key in now if now[key] != before[key] and key not in CONTINUABLE]
     if changed:
         raise UsageError(
             f"{path.parent}: holds a run with other {', '.join(changed)}; give another name, or start afresh (--fresh)"

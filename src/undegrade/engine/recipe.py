@@ -143,9 +143,9 @@ class Recipe:
         """The patch phase at ``progress`` in 0..1."""
         return next((patch for patch in self.patches if progress < patch.until), self.patches[-1])
 
-    def resolve(self, path: Path) -> Path:
+    def resolve(self, path: Path | None) -> Path | None:
         """``path`` of a source, relative to ``data`` unless absolute."""
-        return self.data / path
+        return None if path is None else self.data / path
 
     def _check(self) -> None:
         if self.steps < 1:

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.engine.evaluate import evaluate, samples
+from undegrade.engine.pictures import read_picture, write_picture
+from undegrade.metrics import protocol
+from undegrade.ops.resize import imresize
+
+
+class Halved:
+    """Stands for a Restorer: moves half way towards a known constant."""
+
+    def tensor(self, x: torch.Tensor) -> torch.Tensor:
+        return x * 0.5 + 0.25
+
+
+class Perfect:
+    def __init__(self, truth: dict[tuple[int, ...], torch.Tensor]) -> None:
+        self.truth = truth
+
+    def tensor(self, x: torch.Tensor) -> torch.Tensor:
+        return self.truth[tuple(x.shape[-2:])][None]
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    """Two clean pictures, the same darkened, and pairs of them with other suffixes."""
+    root = tmp_path_factory.mktemp("sets")
+    picture = skimage.data.astronaut()
+    parts = {"face": picture[40:140, 170:270], "badge": picture[300:372, 200:310]}
+    for name, part in parts.items():
+        for folder, array, suffix in (
+            ("clean", part, ".png"),
+            ("Demo/input", part // 2, ".webp"),
+            ("Demo/target", part, ".png"),
+        ):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(array).save(root / folder / f"{name}{suffix}", lossless=True)
+    return root
+
+
+def pairs(root):
+    return {"inputs": root / "Demo/input", "targets": root / "Demo/target"}
+
+
+def test_untouched_inputs_score_as_the_protocol_says(sets):
+    report = evaluate("deraining", **pairs(sets), weights="none")
+    assert [image.name for image in report.images] == ["badge", "face"]
+    for image in report.images:
+        low, high = (
+            read_picture(sets / f"Demo/{side}") for side in (f"input/{image.name}.webp", f"target/{image.name}.png")
+        )
+        assert image.input == image.output == protocol.get("derain-y").score(low, high)
+    assert (report.weights, report.set, report.inputs) == ("none", "Demo", "files")
+    assert report.mean["psnr"] == pytest.approx(np.mean([image.output["psnr"] for image in report.images]), abs=1e-5)
+
+
+def test_the_restorer_is_scored_beside_its_input(sets):
+    seen = []
+    report = evaluate("dehazing", **pairs(sets), restorer=Halved(), protocol="rgb", progress=seen.append, limit=1)
+    low, high = read_picture(sets / "Demo/input/badge.webp"), read_picture(sets / "Demo/target/badge.png")
+    assert seen == list(report.images)
+    assert report.images[0].output == protocol.get("rgb").score(low * 0.5 + 0.25, high)
+    assert report.images[0].input == protocol.get("rgb").score(low, high)
+    assert report.images[0].seconds > 0
+
+
+def test_json_has_the_agreed_shape(sets):
+    report = evaluate("denoising", clean=sets / "clean", restorer=Halved(), sigma=25)
+    data = json.loads(json.dumps(report.to_dict()))
+    assert set(data) >= {"schema", "task", "weights", "protocol", "mean", "images", "versions"}
+    assert data["schema"] == 1
+    assert set(data["mean"]) >= {"psnr", "ssim", "input_psnr", "input_ssim"}
+    assert set(data["images"][0]) >= {"name", "psnr", "ssim", "input_psnr", "seconds"}
+    assert {"colour", "border", "rounding", "ssim_window", "resize"} <= set(data["protocol"])
+    assert data["strength"] == {"sigma": 25}
+    assert data["versions"]["torch"] == torch.__version__
+
+
+def test_noise_depends_on_seed_and_name_only(sets, tmp_path):
+    first = {sample.name: sample.input for sample in samples("denoising", clean=sets / "clean", sigma=50)}
+    write_picture(tmp_path / "face.png", read_picture(sets / "clean/face.png"))
+    alone = next(samples("denoising", clean=tmp_path, sigma=50))
+    assert torch.equal(alone.input, first["face"])
+    other = next(samples("denoising", clean=tmp_path, sigma=50, seed=1))
+    assert not torch.equal(other.input, first["face"])
+
+
+def test_unclipped_noise_counts_in_full_and_8bit_noise_is_clipped(sets):
+    sigma = 50
+    raw = evaluate("denoising", clean=sets / "clean", weights="none", sigma=sigma)
+    assert raw.mean["input_psnr"] == pytest.approx(20 * np.log10(255 / sigma), abs=0.1)
+    saved = evaluate("denoising", clean=sets / "clean", weights="none", sigma=sigma, protocol="rgb-8bit")
+    assert saved.mean["input_psnr"] > raw.mean["input_psnr"] + 0.3
+    inputs = [sample.input for sample in samples("denoising", clean=sets / "clean", sigma=sigma, protocol="rgb-8bit")]
+    for noisy in inputs:
+        assert float((noisy * 255 - (noisy * 255).round()).abs().max()) < 1e-4
+        assert 0 <= float(noisy.min()) <= float(noisy.max()) <= 1
+
+
+def test_super_resolution_is_scored_against_bicubic(sets):
+    report = evaluate("super_resolution", clean=sets / "clean", weights="none", scale=3)
+    sample = next(samples("super_resolution", clean=sets / "clean", scale=3))
+    assert sample.target.shape[-2:] == (72, 108)  # 110 columns cut to a multiple of 3
+    expected = protocol.get("y-matlab").score(imresize(sample.input, 3.0), sample.target, scale=3)
+    assert report.images[0].input == pytest.approx(expected)
+
+
+def test_super_resolution_of_a_perfect_restorer(sets):
+    truth = {}
+    for sample in samples("super_resolution", clean=sets / "clean", scale=2):
+        truth[tuple(sample.input.shape[-2:])] = sample.target
+    report = evaluate("super_resolution", clean=sets / "clean", restorer=Perfect(truth), scale=2)
+    assert report.mean["psnr"] == protocol.IDENTICAL
+    assert report.mean["input_psnr"] < 40
+
+
+def test_jpeg_is_made_of_luma(sets):
+    made = list(samples("jpeg_artifacts", clean=sets / "clean", quality=10))
+    assert [sample.input.shape[0] for sample in made] == [1, 1]
+    report = evaluate("jpeg_artifacts", clean=sets / "clean", weights="none", quality=10)
+    assert report.mean["input_psnr_b"] < report.mean["input_psnr"]
+    in_colour = next(samples("jpeg_artifacts", clean=sets / "clean", quality=10, protocol="rgb"))
+    assert in_colour.input.shape[0] == 3
+
+
+def test_grey_meets_colour(tmp_path):
+    grey = skimage.data.camera()[:40, :50]
+    for folder, array in (("in", grey), ("gt", np.stack([grey] * 3, -1))):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(array).save(tmp_path / folder / "a.png")
+    report = evaluate("deraining", inputs=tmp_path / "in", targets=tmp_path / "gt", weights="none", protocol="rgb")
+    assert report.mean["psnr"] == protocol.IDENTICAL
+    assert read_picture(tmp_path / "in/a.png").shape[0] == 1
+
+
+def test_16_bit_grey_keeps_its_levels(tmp_path):
+    levels = np.array([[0, 1, 32768, 65535]], np.uint16)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    torch.testing.assert_close(read_picture(tmp_path / "a.png"), torch.tensor([[[0, 1, 32768, 65535]]]) / 65535)
+
+
+def test_failures_are_named_and_the_others_scored(sets, tmp_path):
+    for folder in ("in", "gt"):
+        for name in ("badge", "face"):
+            write_picture(tmp_path / folder / f"{name}.png", read_picture(sets / f"clean/{name}.png"))
+    write_picture(tmp_path / "in/small.png", torch.rand(3, 40, 40))
+    write_picture(tmp_path / "gt/small.png", torch.rand(3, 41, 40))
+    (tmp_path / "in/face.png").write_bytes(b"broken")
+    report = evaluate("deraining", inputs=tmp_path / "in", targets=tmp_path / "gt", weights="none")
+    assert [image.name for image in report.images] == ["badge"]
+    assert "not a readable picture" in report.failed["face"]
+    assert "40x40 and the target 40x41" in report.failed["small"]
+    (tmp_path / "in/badge.png").unlink()
+    with pytest.raises(InputError, match="no picture could be scored"):
+        evaluate("deraining", inputs=tmp_path / "in", targets=tmp_path / "gt", weights="none")
+
+
+def test_outputs_are_saved(sets, tmp_path):
+    evaluate("dehazing", **pairs(sets), restorer=Halved(), save=tmp_path / "out")
+    saved = read_picture(tmp_path / "out/face.png")
+    expected = read_picture(sets / "Demo/input/face.webp") * 0.5 + 0.25
+    torch.testing.assert_close(saved, expected, atol=0.5 / 255 + 1e-6, rtol=0)
+
+
+def test_wrong_calls(sets):
+    with pytest.raises(UsageError, match="give inputs and targets"):
+        evaluate("deraining", weights="none")
+    with pytest.raises(UsageError, match="either made here or made of pairs"):
+        evaluate("deraining", **pairs(sets), clean=sets / "clean", weights="none")
+    with pytest.raises(UnknownNameError, match="protocol"):
+        evaluate("deraining", **pairs(sets), weights="none", protocol="derain")
+    with pytest.raises(UnknownNameError, match="parameter of deraining"):
+        evaluate("deraining", **pairs(sets), weights="none", sigma=3)

@@ -1,0 +1,80 @@
+"""Recipes: typed, flat, unknown keys refused with the nearest name; every shipped one parses and trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from runs import recipe
+
+from undegrade import networks, tasks
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.engine import losses
+from undegrade.engine.recipe import Recipe, shipped_recipes
+from undegrade.engine.schedule import learning_rate
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipe_parses(name: str) -> None:
+    loaded = Recipe.load(name)
+    task, spec = tasks.get(loaded.task), networks.catalog.get(loaded.network)
+    spec.configure(loaded.preset, **loaded.numbers)
+    for loss in loaded.loss:
+        losses.get(loss)
+    for strength in loaded.validate_at:
+        task.check(strength)
+    assert loaded.patches[-1].until == 1.0
+
+
+def test_mistyped_key_offers_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'optimiser'"):
+        recipe(tmp_path, optimizer="adam")
+    with pytest.raises(UnknownNameError, match="did you mean 'weight'"):
+        recipe(tmp_path, sources=[{"clean": "a", "wieght": 2}])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": "many"}, "steps='many'"),
+        ({"steps": 0}, "steps=0"),
+        ({"accumulate": 3}, "accumulate=3"),
+        ({"sources": [{"inputs": "a"}]}, "'targets'"),
+        ({"precision": "int8"}, "precision"),
+        ({"assumed": ["lrr"]}, "lrr"),
+    ],
+)
+def test_wrong_values_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        recipe(tmp_path, **change)
+
+
+def test_overrides_and_round_trip(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    entries = {key: value for key, value in recipe(tmp_path).to_dict().items() if key != "name"}
+    file.write_text(yaml.safe_dump(entries))
+    loaded = Recipe.load(file, ["steps=7", "betas=[0.5, 0.6]", "max_minutes=null"])
+    assert (loaded.name, loaded.steps, loaded.betas, loaded.max_minutes) == ("mine", 7, (0.5, 0.6), None)
+    assert Recipe.from_dict(loaded.to_dict()) == loaded
+
+
+def test_files_that_are_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="denoising_fast"):
+        Recipe.load("denoising_fst")
+    for content in ("- a\n- b\n", "a: [1\n"):
+        file = tmp_path / "x.yaml"
+        file.write_text(content)
+        with pytest.raises(InputError, match=r"x\.yaml"):
+            Recipe.load(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        Recipe.load(tmp_path / "missing.yaml")
+
+
+def test_learning_rate_by_hand() -> None:
+    at = lambda progress, **more: learning_rate(progress, peak=1.0, floor=0.1, **more)  # noqa: E731
+    assert at(0.05, warmup=0.1) == pytest.approx(0.5)
+    assert at(0.1, warmup=0.1) == pytest.approx(1.0)
+    assert at(0.55, warmup=0.1) == pytest.approx(0.55)
+    assert at(1.0) == pytest.approx(0.1)
+    assert at(0.5, milestones=[0.2, 0.4, 0.6]) == pytest.approx(0.25)
