@@ -24,14 +24,18 @@ from undegrade.core.errors import (
 
 if TYPE_CHECKING:
     from undegrade.api import (
+        convert,
         create_network,
+        evaluate,
         list_networks,
+        list_presets,
         list_tasks,
         list_weights,
         load,
         load_network,
         restore,
         train,
+        weights_card,
     )
 
 __all__ = [
@@ -42,14 +46,18 @@ __all__ = [
     "UsageError",
     "WeightsError",
     "__version__",
+    "convert",
     "create_network",
+    "evaluate",
     "list_networks",
+    "list_presets",
     "list_tasks",
     "list_weights",
     "load",
     "load_network",
     "restore",
     "train",
+    "weights_card",
 ]
 
 

@@ -121,7 +121,7 @@ class Starved(TorchBackend):
         self.asked = max(self.asked, x.shape[-1] * x.shape[-2])
         if x.shape[-1] * x.shape[-2] > self.limit:
             raise RuntimeError(
-                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory"
             )
         return super().run(x)
 

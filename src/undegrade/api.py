@@ -1,0 +1,163 @@
+"""The map of the project: what users call, each a few lines into the parts below, which are imported when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from undegrade import networks, tasks
+from undegrade.weights import store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from undegrade.engine.evaluate import EvalReport
+    from undegrade.inference.chain import Chain
+    from undegrade.inference.restorer import Restorer
+    from undegrade.weights.card import WeightsCard
+
+__all__ = [
+    "convert",
+    "create_network",
+    "evaluate",
+    "list_networks",
+    "list_presets",
+    "list_tasks",
+    "list_weights",
+    "load",
+    "load_network",
+    "restore",
+    "train",
+    "weights_card",
+]
+
+
+def restore(image: Any, task: str | None = None, **wish: Any) -> Any:
+    """Restore one image.
+
+    For many images, ``load`` once and call the Restorer.
+
+    Args:
+        image: path, bytes, PIL image, numpy array or tensor.
+        task: what to take away, for example ``"deraining"``, or several: ``"derain,denoise"``.
+        **wish: everything that ``load`` takes: ``weights``, ``network``, ``device``, ``tile``, ``strength``, task
+            parameters such as ``sigma=25``.
+
+    Returns:
+        The same kind of image, with the same depth, alpha and metadata; a PIL image for a path.
+
+    Raises:
+        InputError: the image cannot be read.
+        UsageError: the call is wrong; UnknownNameError offers the nearest name.
+        WeightsError: no weights for this, or a file that cannot be used.
+    """
+    return load(task=task, **wish)(image)
+
+
+def load(what: str | Path | None = None, **wish: Any) -> Restorer | Chain:
+    """A reusable Restorer: ``load("denoising", sigma=25)``, ``load("model_its.pkl", task="dehazing")``.
+
+    See ``undegrade.inference.load.load`` for all arguments.
+    """
+    from undegrade.inference.load import load as make
+
+    return make(what, **wish)
+
+
+def create_network(network: str, preset: str | None = None, **numbers: Any) -> nn.Module:
+    """A network with fresh weights; ``numbers`` replace single numbers of the preset's architecture.
+
+    Raises:
+        UnknownNameError: no such network, preset or number.
+    """
+    spec = networks.catalog.get(network)
+    return spec.build(spec.configure(preset, **numbers))
+
+
+def load_network(
+    path: str | Path,
+    network: str | None = None,
+    preset: str | None = None,
+    local_train_size: int | tuple[int, int] | None = None,
+    **numbers: Any,
+) -> nn.Module:
+    """The network in a checkpoint or the id of known weights, in eval mode, found from the names and shapes inside.
+
+    Args:
+        path: .pth .pt .pkl .ckpt .safetensors, official or ours; pickles are read in restricted mode.
+        network, preset, numbers: what the file is for, where that should not be found out.
+        local_train_size: training patch's side or (height, width), for the Local (TLC) form.
+
+    Raises:
+        WeightsError: unreadable, refused, or not fitting; missing and surplus entries are named.
+    """
+    from undegrade.weights.load import load_network as open_network
+
+    return open_network(path, network, preset, local_train_size, **numbers)
+
+
+def convert(checkpoint: str | Path, output: str | Path, **fields: Any) -> Path:
+    """Official checkpoint to safetensors with a card; returns the card's path. See ``undegrade.weights.convert``."""
+    from undegrade.weights.convert import convert as write
+
+    if task := fields.get("task"):
+        fields["task"] = tasks.get(task).name
+    return write(checkpoint, output, **fields)
+
+
+def evaluate(task: str, **settings: Any) -> EvalReport:
+    """Scores on a test set: ``evaluate("deraining", inputs="in/", targets="gt/")``, or ``clean="dir/"`` degraded here.
+
+    See ``undegrade.engine.evaluate.evaluate`` for all settings.
+    """
+    from undegrade.engine.evaluate import evaluate as score
+
+    return score(task, **settings)
+
+
+def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) -> Path:
+    """Train by a recipe, a YAML file or the name of a shipped one; returns the path of the new weights' card.
+
+    See ``undegrade.engine.loop.train`` for all settings.
+    """
+    from undegrade.engine.loop import train as run
+
+    return run(recipe, overrides, **settings)
+
+
+def list_networks(pattern: str = "*") -> list[str]:
+    """Names of the networks that fit a shell-style pattern."""
+    return [name for name in networks.catalog.names() if fnmatch(name, pattern)]
+
+
+def list_presets(network: str, pattern: str = "*") -> list[str]:
+    """Names of a network's presets."""
+    return [name for name in networks.catalog.get(network).presets if fnmatch(name, pattern)]
+
+
+def list_tasks(pattern: str = "*") -> list[str]:
+    """Names of the tasks that fit a shell-style pattern."""
+    return [name for name in tasks.catalog.names() if fnmatch(name, pattern)]
+
+
+def list_weights(pattern: str = "*", task: str | None = None, network: str | None = None) -> list[str]:
+    """Ids of the weights at hand that fit a shell-style pattern, for a task or a network if one is named."""
+    if network is not None and network not in networks.catalog.names():
+        networks.catalog.summary(network)  # raises with the nearest name
+    wanted = tasks.get(task).name if task is not None else None
+    return [
+        name
+        for name in store.matching(pattern)
+        if wanted in (None, store.find(name).card.task) and network in (None, store.find(name).card.network)
+    ]
+
+
+def weights_card(name: str) -> WeightsCard:
+    """The card of known weights: network, task, licence, scores, limits.
+
+    Raises:
+        UnknownNameError: there are none of this id.
+    """
+    return store.find(name).card

@@ -1,0 +1,57 @@
+"""Several Restorers in a row, as one: rounding and clipping to the picture's depth happen once, at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undegrade.core import image as images
+from undegrade.core.image import Picture
+from undegrade.inference.restorer import Restorer
+from undegrade.inference.run import Progress
+
+__all__ = ["Chain"]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Restorers that run one after the other; used like one."""
+
+    restorers: tuple[Restorer, ...]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """``{"chain": [info of each Restorer]}``."""
+        return {"chain": [restorer.info for restorer in self.restorers]}
+
+    @property
+    def scale(self) -> int:
+        """Output size over input size."""
+        product = 1
+        for restorer in self.restorers:
+            product *= restorer.scale
+        return product
+
+    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
+        """Restore an image; see ``Restorer``. Options go to every Restorer of the chain."""
+        if isinstance(image, Tensor) and image.ndim == 4:
+            return torch.stack([self(one, progress=progress, **options) for one in image])
+        picture = images.read(image)
+        return images.like(picture, self.pixels(picture, progress=progress, **options))
+
+    def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
+        """Restore a ``Picture``: not rounded, alpha untouched or enlarged."""
+        return picture.with_pixels(self.pixels(picture, progress=progress, **options))
+
+    def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """The restored pixels of a ``Picture``."""
+        return self.tensor(picture.pixels[None], progress=progress, **options)[0]
+
+    def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """Restore (B, C, H, W) float in 0..1 to (B, C, sH, sW) in 0..1."""
+        for restorer in self.restorers:
+            x = restorer.tensor(x, progress=progress, **options)
+        return x
