@@ -27,6 +27,6 @@ TASK = Task(
     aliases=("defocus",),
     degrade=degrade,
     margin=20,
-    protocol="rgb",
-    benchmarks=("dpdd",),
+    protocol="defocus",
+    benchmarks=("dpdd", "dpdd-demo", "lytrodefocus"),
 )

@@ -27,5 +27,5 @@ TASK = Task(
     aliases=("dehaze",),
     degrade=degrade,
     protocol="dehaze",
-    benchmarks=("sots_indoor", "sots_outdoor"),
+    benchmarks=("sots-indoor", "sots-outdoor", "o-haze", "nh-haze", "dense-haze"),
 )

@@ -31,6 +31,6 @@ TASK = Task(
         ),
     ),
     degrade=degrade,
-    protocol="cpsnr",
+    protocol="demosaic-cpsnr",
     benchmarks=("mcmaster", "kodak24", "cbsd68", "urban100"),
 )

@@ -27,5 +27,5 @@ TASK = Task(
     aliases=("derain",),
     degrade=degrade,
     protocol="derain-y",
-    benchmarks=("rain100l", "rain100h", "test100", "test1200", "test2800"),
+    benchmarks=("rain100l", "rain100h", "test100", "test1200", "test2800", "spa"),
 )

@@ -28,5 +28,5 @@ TASK = Task(
     degrade=degrade,
     margin=24,
     protocol="rgb",
-    benchmarks=("gopro", "hide", "realblur_j", "realblur_r", "rsblur"),
+    benchmarks=("gopro", "hide", "realblur-j", "realblur-r", "rsblur", "levin09"),
 )
