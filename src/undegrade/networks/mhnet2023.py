@@ -93,9 +93,9 @@ class SCAB(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        y = self.point2(self.depth2(gate(self.point1(self.depth1(x)))))
-        y = y * self.attention(y.mean((2, 3), keepdim=True))
-        return x + y
+        y: Tensor = self.point2(self.depth2(gate(self.point1(self.depth1(x)))))
+        factor: Tensor = self.attention(y.mean((2, 3), keepdim=True))
+        return x + y * factor
 
 
 class Refinement(nn.Module):
