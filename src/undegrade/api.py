@@ -13,14 +13,20 @@ from undegrade.weights import store
 if TYPE_CHECKING:
     from torch import nn
 
+    from undegrade.data.check import CheckReport
+    from undegrade.data.layouts import Layout
+    from undegrade.data.prepare import Prepared
     from undegrade.engine.evaluate import EvalReport
+    from undegrade.engine.published import Comparison
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
     from undegrade.weights.card import WeightsCard
 
 __all__ = [
+    "check_data",
     "convert",
     "create_network",
+    "data_layouts",
     "evaluate",
     "list_networks",
     "list_presets",
@@ -28,6 +34,8 @@ __all__ = [
     "list_weights",
     "load",
     "load_network",
+    "prepare_data",
+    "published",
     "restore",
     "train",
     "weights_card",
@@ -115,6 +123,44 @@ def evaluate(task: str, **settings: Any) -> EvalReport:
     from undegrade.engine.evaluate import evaluate as score
 
     return score(task, **settings)
+
+
+def published(report: EvalReport) -> list[Comparison]:
+    """Published tables for the report's task, test set and strength, each with our row in it and its source."""
+    from undegrade.engine.published import published as compare
+
+    return compare(report)
+
+
+def check_data(root: str | Path | None = None, **settings: Any) -> CheckReport:
+    """What is unpaired, corrupt, of wrong size or doubled: ``check_data("RESIDE", layout="its", split="train")``.
+
+    See ``undegrade.data.check.check_data`` for all settings.
+    """
+    from undegrade.data.check import check_data as check
+
+    return check(root, **settings)
+
+
+def prepare_data(root: str | Path | None, out: str | Path, **settings: Any) -> Prepared:
+    """Lays a data set out as ``out/input`` and ``out/target``, whole or cut into crops.
+
+    See ``undegrade.data.prepare.prepare_data`` for all settings.
+    """
+    from undegrade.data.prepare import prepare_data as prepare
+
+    return prepare(root, out, **settings)
+
+
+def data_layouts(name: str | None = None) -> list[Layout]:
+    """The known data sets, or the one called ``name`` (any spelling).
+
+    Raises:
+        UnknownNameError: there is none of this name.
+    """
+    from undegrade.data import layouts
+
+    return list(layouts.LAYOUTS.values()) if name is None else [layouts.get(name)]
 
 
 def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) -> Path:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from undegrade.data.check import check_folders, check_matching
+from undegrade.core.errors import InputError, UsageError
+from undegrade.data.check import check_data, check_matching
 from undegrade.data.folders import match_folders
 
 
@@ -29,7 +30,7 @@ def test_a_good_set_has_no_findings(tmp_path, save):
     for name in ("a", "b"):
         save(f"in/{name}.png", seed=ord(name))
         save(f"gt/{name}.webp", seed=ord(name) + 9)
-    report = check_folders(tmp_path / "in", tmp_path / "gt")
+    report = check_data(inputs=tmp_path / "in", targets=tmp_path / "gt")
     assert (report.pairs, report.findings, report.sizes) == (2, (), ((24, 16), (24, 16)))
 
 
@@ -50,7 +51,7 @@ def test_everything_that_can_be_wrong(tmp_path, save):
     damaged.write_bytes(damaged.read_bytes()[:9000])
     (tmp_path / "in/text.png").write_text("not a picture")
     save("gt/text.png", seed=11)
-    report = check_folders(tmp_path / "in", tmp_path / "gt")
+    report = check_data(inputs=tmp_path / "in", targets=tmp_path / "gt")
     found = {finding.kind: [file.name for file in finding.files] for finding in report.findings}
     assert found["unpaired-input"] == ["lonely.png"]
     assert found["unpaired-target"] == ["childless.png"]
@@ -67,7 +68,7 @@ def test_many_to_one_is_told_but_no_fault(tmp_path, save):
     for level in (1, 2, 3):
         save(f"hazy/7_{level}.png", seed=level)
     save("gt/7.png", seed=9)
-    report = check_folders(tmp_path / "hazy", tmp_path / "gt", key="before-underscore")
+    report = check_data(inputs=tmp_path / "hazy", targets=tmp_path / "gt", pairing="before-underscore")
     assert kinds(report) == ["many-to-one"]
     assert "at most 3" in report.findings[0].message
     assert not report.faults
@@ -77,7 +78,7 @@ def test_ambiguous(tmp_path, save):
     save("in/a.png", seed=1)
     save("gt/a.png", seed=2)
     save("gt/a.bmp", seed=3)
-    assert "ambiguous" in kinds(check_folders(tmp_path / "in", tmp_path / "gt"))
+    assert "ambiguous" in kinds(check_data(inputs=tmp_path / "in", targets=tmp_path / "gt"))
 
 
 def test_scale_border_and_smallest_size(tmp_path, save):
@@ -94,5 +95,19 @@ def test_scale_border_and_smallest_size(tmp_path, save):
 def test_clean_folder(tmp_path, save):
     save("clean/a.png", seed=1)
     save("clean/b.png", seed=1)
-    report = check_folders(clean=tmp_path / "clean", min_size=17)
+    report = check_data(tmp_path / "clean", min_size=17)
     assert kinds(report) == ["too-small", "too-small", "duplicate"]
+
+
+def test_known_set_by_its_name(tmp_path, save):
+    save("hazy/1_1_0.9.png", size=(30, 24), seed=1)
+    save("gt/1.png", size=(50, 44), seed=2)
+    report = check_data(tmp_path, layout="sots-indoor", split="reside")
+    assert (report.pairs, report.expected, report.findings) == (1, 500, ())
+
+
+def test_data_must_be_named_one_way(tmp_path):
+    with pytest.raises(UsageError, match="one way"):
+        check_data(tmp_path, inputs=tmp_path, targets=tmp_path)
+    with pytest.raises(InputError, match="no pictures in"):
+        check_data(tmp_path)

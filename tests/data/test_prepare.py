@@ -6,9 +6,8 @@ from PIL import Image
 
 from undegrade.core.errors import UsageError
 from undegrade.core.image import load_rgb
-from undegrade.data.check import clean_matching
 from undegrade.data.folders import list_pictures, match_folders, pair_folders
-from undegrade.data.prepare import crop_corners, prepare
+from undegrade.data.prepare import crop_corners, prepare, prepare_data
 
 
 def save(path, array):
@@ -60,13 +59,13 @@ def test_crops_of_both_sides_belong_together(tmp_path):
 def test_border_of_raw_labels_is_cut(tmp_path):
     save(tmp_path / "hazy/7_1.png", noise(6, 8))
     label = save(tmp_path / "gt/7.png", noise(26, 28, 1))
-    prepare(match_folders(tmp_path / "hazy", tmp_path / "gt", "before-underscore"), tmp_path / "out", border=10)
+    prepare_data(tmp_path, tmp_path / "out", layout="SOTS-indoor", split="reside")
     np.testing.assert_array_equal(load_rgb(tmp_path / "out/target/7_1.png"), label[10:-10, 10:-10])
 
 
 def test_clean_set_goes_into_one_folder_and_grey_stays_grey(tmp_path):
     save(tmp_path / "clean/scene/a.png", noise(9, 9)[..., 0])
-    done = prepare(clean_matching(tmp_path / "clean", recursive=True), tmp_path / "out", crop=8)
+    done = prepare_data(tmp_path / "clean", tmp_path / "out", crop=8, recursive=True)
     files = list_pictures(tmp_path / "out")
     assert [file.name for file in files] == [f"scene-a_{number:03d}.png" for number in range(4)]
     assert done.files == 4

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from undegrade.core.errors import InputError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Key, Matching, Pair, list_pictures, match_folders
+from undegrade.data.folders import Key, Matching, Pair
+from undegrade.data.layouts import locate
 
-__all__ = ["CheckReport", "Finding", "check_folders", "check_matching", "clean_matching"]
+__all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
 
 Kind = Literal[
     "unpaired-input", "unpaired-target", "ambiguous", "corrupt", "wrong-size", "too-small", "duplicate", "many-to-one",
@@ -52,11 +53,13 @@ class CheckReport:
         pairs: how many pairs (of clean pictures, in a clean set) there are.
         findings: faults first.
         sizes: (width, height) of the smallest and the largest target.
+        expected: how many there usually are; 0 if not known.
     """
 
     pairs: int
     findings: tuple[Finding, ...]
     sizes: tuple[tuple[int, int], tuple[int, int]] | None
+    expected: int = 0
 
     @property
     def faults(self) -> tuple[Finding, ...]:
@@ -68,6 +71,7 @@ class CheckReport:
         return {
             "schema": 1,
             "pairs": self.pairs,
+            "expected": self.expected,
             "faults": len(self.faults),
             "sizes": [list(size) for size in self.sizes] if self.sizes else None,
             "findings": [
@@ -86,29 +90,35 @@ class _Looked:
     error: str = ""
 
 
-def clean_matching(folder: Path | str, recursive: bool = False) -> Matching:
-    """A folder of clean pictures in the form of pairs, each picture being its own input."""
-    files = list_pictures(folder, recursive)
-    named = [(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
-    return Matching(tuple(Pair(name, file, file) for name, file in named))
-
-
-def check_folders(
+def check_data(
+    root: Path | str | None = None,
+    *,
     inputs: Path | str | None = None,
     targets: Path | str | None = None,
-    clean: Path | str | None = None,
-    *,
-    key: Key | str | None = "stem",
-    recursive: bool = False,
+    layout: str | None = None,
+    split: str = "test",
+    pairing: Key | str = "stem",
     scale: int = 1,
     min_size: int = 0,
+    recursive: bool = False,
 ) -> CheckReport:
-    """`check_matching` over two folders of pairs, or one of clean pictures."""
-    if clean is not None:
-        return check_matching(clean_matching(clean, recursive), scale, min_size)
-    if inputs is None or targets is None:
-        raise InputError("nothing to look at: give inputs and targets, or clean")
-    return check_matching(match_folders(inputs, targets, key, recursive), scale, min_size)
+    """Looks through a data set: see `undegrade.data.layouts.locate` for how it is named, `check_matching` for the rest.
+
+    >>> check_data("DIV2K", layout="div2k", split="train").faults  # doctest: +SKIP
+    ()
+    """
+    found = locate(
+        root,
+        inputs=inputs,
+        targets=targets,
+        layout=layout,
+        split=split,
+        pairing=pairing,
+        recursive=recursive,
+        scale=scale,
+    )
+    report = check_matching(found.matching, scale if found.paired else 1, min_size, found.border)
+    return replace(report, expected=found.expected)
 
 
 def check_matching(matching: Matching, scale: int = 1, min_size: int = 0, border: int = 0) -> CheckReport:

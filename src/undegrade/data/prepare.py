@@ -13,9 +13,10 @@ from PIL import Image
 
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Matching, Pair
+from undegrade.data.folders import Key, Matching, Pair
+from undegrade.data.layouts import locate
 
-__all__ = ["Prepared", "crop_corners", "prepare"]
+__all__ = ["Prepared", "crop_corners", "prepare", "prepare_data"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,35 @@ class Prepared:
     pairs: int
     files: int
     skipped: dict[str, str]
+
+
+def prepare_data(
+    root: Path | str | None,
+    out: Path | str,
+    *,
+    inputs: Path | str | None = None,
+    targets: Path | str | None = None,
+    layout: str | None = None,
+    split: str = "test",
+    pairing: Key | str = "stem",
+    scale: int = 1,
+    crop: int | None = None,
+    stride: int | None = None,
+    recursive: bool = False,
+) -> Prepared:
+    """Lays a data set out: see `undegrade.data.layouts.locate` for how it is named, `prepare` for the rest."""
+    found = locate(
+        root,
+        inputs=inputs,
+        targets=targets,
+        layout=layout,
+        split=split,
+        pairing=pairing,
+        recursive=recursive,
+        scale=scale,
+    )
+    factor = scale if found.paired else 1
+    return prepare(found.matching, out, crop=crop, stride=stride, scale=factor, border=found.border)
 
 
 def prepare(

@@ -20,8 +20,10 @@ from torch import Tensor
 
 from undegrade._version import __version__
 from undegrade.core.errors import InputError, UsageError
+from undegrade.core.image import Picture, read
+from undegrade.core.image import save as save_picture
 from undegrade.data.folders import Pair, list_pictures, pair_folders
-from undegrade.engine.pictures import read_picture, write_picture
+from undegrade.inference.load import load
 from undegrade.metrics import protocol as protocols
 from undegrade.ops.colour import luma
 from undegrade.ops.resize import crop_to_multiple, imresize
@@ -189,7 +191,7 @@ def evaluate(
             continue
         scores.append(image)
         if save is not None:
-            write_picture(Path(save) / f"{picture}.png", output)
+            _save(output, Path(save) / f"{picture}.png")
         if progress is not None:
             progress(image)
     if not scores:
@@ -224,10 +226,9 @@ def samples(
 
 
 def _load(task: Task, weights: str | None, parameters: Mapping[str, Any], **how: Any) -> tuple[TensorRestorer, str]:
-    from undegrade.inference.load import load
-
-    restorer = load(task.name, weights=weights, **how, **parameters)
-    return restorer, restorer.card.id
+    restorer = load(task=task.name, weights=weights, **how, **parameters)
+    card = getattr(restorer, "card", None)
+    return restorer, card.id if card else str(weights)
 
 
 Source = list[tuple[str, Callable[[], Sample]]]
@@ -248,7 +249,7 @@ def _synthetic(
 
 
 def _read(pair: Pair) -> Sample:
-    degraded, target = read_picture(pair.input), read_picture(pair.target)
+    degraded, target = read(pair.input).pixels, read(pair.target).pixels
     if degraded.shape[0] != target.shape[0]:
         degraded, target = degraded.expand(3, -1, -1), target.expand(3, -1, -1)
     return Sample(pair.name, degraded, target)
@@ -258,7 +259,7 @@ def _make(
     file: Path, *, degrade: Callable[..., Tensor], ruler: protocols.Protocol, seed: int, parameters: Mapping[str, Any]
 ) -> Sample:
     """A clean picture degraded with the randomness of its name."""
-    target = read_picture(file)
+    target = read(file).pixels
     if ruler.luma_inputs and target.shape[0] == 3:
         target = (luma(target) * 255).round() / 255
     scale = int(parameters.get("scale", 1))
@@ -300,6 +301,11 @@ def _scale(degraded: Tensor, target: Tensor) -> tuple[int, Tensor]:
 def _restore(restorer: TensorRestorer, degraded: Tensor) -> Tensor:
     """(C, H, W) -> (C, sH, sW) on the CPU."""
     return restorer.tensor(degraded[None])[0].float().cpu()
+
+
+def _save(picture: Tensor, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_picture(Picture(picture), path)
 
 
 def _made(ruler: protocols.Protocol, seed: int) -> str:

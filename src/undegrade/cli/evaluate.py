@@ -1,0 +1,129 @@
+"""`undegrade evaluate`: PSNR and SSIM per picture and on average, by a named ruler."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from undegrade.engine.evaluate import EvalReport, ImageScore
+
+
+def command(
+    *,
+    task: Annotated[str, typer.Option("--task", "-t", help="What is restored: name or alias of a task.")],
+    inputs: Annotated[Path | None, typer.Option(help="Folder of degraded pictures.")] = None,
+    targets: Annotated[Path | None, typer.Option(help="Folder of what they should look like.")] = None,
+    clean: Annotated[Path | None, typer.Option(help="Instead: clean pictures, degraded here by the task.")] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", "-w", help="Weights id or file; none scores the inputs themselves.")
+    ] = None,
+    protocol: Annotated[str | None, typer.Option(help="Ruler; see undegrade list protocols.")] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise level, 0-75.")] = None,
+    quality: Annotated[int | None, typer.Option(help="JPEG quality, 1-100.")] = None,
+    scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the synthetic degradation.")] = 0,
+    pairing: Annotated[str, typer.Option(help="Rule that finds the target of an input, e.g. before-underscore.")] = (
+        "stem"
+    ),
+    limit: Annotated[int | None, typer.Option(help="Score only the first so many pictures.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    tile: Annotated[str, typer.Option(help="auto, off, official, or the side of a tile in pixels.")] = "auto",
+    ensemble: Annotated[int, typer.Option(help="1, or 8 for the self-ensemble over flips and transpositions.")] = 1,
+    save: Annotated[Path | None, typer.Option(help="Folder for the restored pictures.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there; - for stdout.")] = None,
+    paper: Annotated[bool, typer.Option("--paper", help="Set published figures beside ours.")] = False,
+) -> int:
+    """Score restored pictures against their targets, and the untouched inputs beside them."""
+    from undegrade import api
+
+    quiet = json_file is not None and str(json_file) == "-"
+    parameters: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    table = _Table(quiet)
+    report = api.evaluate(
+        task,
+        inputs=inputs,
+        targets=targets,
+        clean=clean,
+        weights=weights,
+        protocol=protocol,
+        seed=seed,
+        pairing=pairing,
+        limit=limit,
+        device=device,
+        tile=int(tile) if tile.isdigit() else tile,
+        ensemble=ensemble,
+        save=save,
+        progress=table.row,
+        **{name: value for name, value in parameters.items() if value is not None},
+    )
+    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
+    if quiet:
+        print(text)
+    else:
+        table.end(report)
+        if paper:
+            _beside(report)
+        if json_file is not None:
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            json_file.write_text(text + "\n", encoding="utf-8")
+    for name, why in report.failed.items():
+        typer.echo(f"undegrade: {name}: {why}", err=True)
+    return 1 if report.failed else 0
+
+
+class _Table:
+    """Rows as they come, every measure for output and input side by side."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.quiet = quiet
+        self.columns: tuple[str, ...] = ()
+
+    def row(self, image: ImageScore) -> None:
+        if self.quiet:
+            return
+        figures = image.to_dict()
+        if not self.columns:
+            self.columns = tuple(key for key in figures if key != "name")
+            print(f"{'picture':<28}" + "".join(f"{key.replace('_', ' '):>13}" for key in self.columns))
+        self._line(image.name, figures)
+
+    def _line(self, name: str, figures: dict[str, Any]) -> None:
+        cells = (
+            f"{figures[key]:.4f}" if "ssim" in key or "mae" in key else f"{figures[key]:.2f}" for key in self.columns
+        )
+        print(f"{name[-28:]:<28}" + "".join(f"{cell:>13}" for cell in cells))
+
+    def end(self, report: EvalReport) -> None:
+        """The mean, and everything the figures depend on."""
+        self._line(f"mean of {len(report.images)}", report.mean)
+        strength = ", ".join(f"{name} {value}" for name, value in report.strength.items())
+        print(f"\n{report.task} on {report.set}{f', {strength}' if strength else ''}; weights: {report.weights}")
+        print(f"  inputs       {report.inputs}")
+        for key, words in report.protocol.items():
+            if key not in ("name", "title"):
+                print(f"  {key.replace('_', ' '):<12} {words}")
+        print(f"  ruler        {report.protocol['name']}: {report.protocol['title']}")
+
+
+def _beside(report: EvalReport) -> None:
+    """Published figures under ours, each table with its source."""
+    from undegrade import api
+
+    comparisons = api.published(report)
+    if not comparisons:
+        print(f"\nno published figures for {report.task} on {report.set} at this strength")
+    for comparison in comparisons:
+        print(f"\npublished: {comparison.title} ({comparison.ruler}); source: {comparison.source}")
+        for method, psnr, ssim in comparison.rows:
+            print(f"  {method:<28}{_figure(psnr, 2):>9}{_figure(ssim, 4):>9}")
+        for note in comparison.notes:
+            print(f"  note: {note}")
+
+
+def _figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
