@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,17 @@ from undegrade import networks, tasks
 from undegrade.weights import store
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import nn
 
     from undegrade.data.check import CheckReport
     from undegrade.data.layouts import Layout
     from undegrade.data.prepare import Prepared
+    from undegrade.engine.calibrate import Calibration
+    from undegrade.engine.degrade import Done
     from undegrade.engine.evaluate import EvalReport
     from undegrade.engine.published import Comparison
+    from undegrade.inference.batch import Job, Outcome
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
     from undegrade.weights.card import WeightsCard
@@ -163,6 +167,37 @@ def data_layouts(name: str | None = None) -> list[Layout]:
     return list(layouts.LAYOUTS.values()) if name is None else [layouts.get(name)]
 
 
+def degrade(image: Any, task: str, seed: int = 0, **strength: Any) -> Any:
+    """A spoilt version of a clean image, of the same kind: ``degrade("photo.png", "denoising", sigma=25)``.
+
+    See ``undegrade.engine.degrade.degrade`` for the strengths.
+    """
+    from undegrade.engine.degrade import degrade as spoil
+
+    return spoil(image, task, seed=seed, **strength)
+
+
+def degrade_files(paths: Sequence[str | Path], output: str | Path, task: str, **settings: Any) -> Iterator[Done]:
+    """Degrades files and folders into ``output``, one report per picture; see ``undegrade.engine.degrade``."""
+    from undegrade.engine.degrade import degrade_files as spoil
+
+    return spoil(paths, output, task, **settings)
+
+
+def contact_sheet(paths: Sequence[str | Path], task: str, **settings: Any) -> Image:
+    """Clean and degraded pictures side by side as a PIL image; see ``undegrade.engine.degrade.contact_sheet``."""
+    from undegrade.engine.degrade import contact_sheet as lay_out
+
+    return lay_out(paths, task, **settings)
+
+
+def calibrate(data: str | Path, **settings: Any) -> Calibration:
+    """Scores of degraded inputs against the customary ones; see ``undegrade.engine.calibrate.calibrate``."""
+    from undegrade.engine.calibrate import calibrate as measure
+
+    return measure(data, **settings)
+
+
 def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) -> Path:
     """Train by a recipe, a YAML file or the name of a shipped one; returns the path of the new weights' card.
 
@@ -171,6 +206,35 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) ->
     from undegrade.engine.loop import train as run
 
     return run(recipe, overrides, **settings)
+
+
+def plan_files(inputs: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> list[Job]:
+    """Which file ``restore_files`` would write for which input; see ``undegrade.inference.batch.plan``."""
+    from undegrade.inference.batch import plan
+
+    return plan(inputs, output, **settings)
+
+
+def restore_files(jobs: Sequence[Job], restorer: Restorer | Chain, **settings: Any) -> Iterator[Outcome]:
+    """Restore files one after the other, telling of each; one that fails does not stop the others.
+
+    ``for outcome in restore_files(plan_files(["photos"], "restored"), load("denoising")): ...``
+    See ``undegrade.inference.batch.run`` for the settings.
+    """
+    from undegrade.inference.batch import run
+
+    return run(jobs, restorer, **settings)
+
+
+def catalogue(kind: str, pattern: str = "*") -> list[dict[str, Any]]:
+    """Rows that tell of all ``"tasks"``, ``"networks"``, ``"presets"``, ``"weights"``, ``"recipes"``, ``"protocols"``.
+
+    Raises:
+        UnknownNameError: no such kind of list.
+    """
+    from undegrade.engine.catalogues import rows
+
+    return rows(kind, pattern)
 
 
 def list_networks(pattern: str = "*") -> list[str]:

@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         if named is not None and named not in commands.names():
             raise UnknownNameError("command", named, commands.names())
-        status = application(named)(words, prog_name="undegrade", standalone_mode=False)
+        status = application(named)(words, prog_name="undegrade", standalone_mode=False, obj=debug)
     except Exception as error:
         if debug:
             traceback.print_exc()

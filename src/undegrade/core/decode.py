@@ -92,7 +92,7 @@ def _tiff_frames(name: str, data: bytes, pages: list[tiff.Page]) -> Iterator[Fra
             samples = tiff.decode(data, page)
             block, turned, dpi = exif.of_tiff(data, page.tags)
             metadata = Metadata(
-                "TIFF", block, bytes(page.tags.get(34675, b"")), exif.upright_xmp(page.tags.get(700, b"")), dpi
+                "TIFF", block, page.tags.get(34675, b""), exif.upright_xmp(page.tags.get(700, b"")), dpi, len(pages)
             )
             frame = Frame(exif.upright(samples, turned), metadata)
         yield frame
@@ -118,7 +118,7 @@ def _frames(name: str, image: Image.Image, data: bytes, count: int) -> Iterator[
             if count > 1:
                 image.seek(index)
             frame = from_pil(image)
-            frame = replace(frame, notes=(*notes, *frame.notes))
+            frame = replace(frame, metadata=replace(frame.metadata, frames=count), notes=(*notes, *frame.notes))
         yield frame
 
 

@@ -17,7 +17,7 @@ from undegrade.core.decode import pillow_formats
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
 
-__all__ = ["encode", "format_of", "to_pil", "write"]
+__all__ = ["check_fits", "encode", "format_of", "to_pil", "write"]
 
 
 def format_of(path: str | Path) -> str:
@@ -32,6 +32,16 @@ def format_of(path: str | Path) -> str:
             return name
     known = ", ".join(held.suffixes[0] for held in FORMATS.values())
     raise UsageError(f"{path}: files of kind '{suffix}' are not written: choose one of {known}")
+
+
+def check_fits(path: str | Path, deep: bool, alpha: bool, count: int) -> None:
+    """Raises an InputError when the format of ``path`` cannot hold 16 bits, transparency, or ``count`` frames.
+
+    Raises:
+        UsageError: no such format.
+        MissingExtraError: it needs an optional package.
+    """
+    _check(format_of(path), deep, alpha, count)
 
 
 def write(frames: Sequence[Frame], path: str | Path) -> None:
@@ -83,7 +93,7 @@ def to_pil(frame: Frame) -> Image.Image:
 
 def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
     deep = any(frame.samples.dtype == np.uint16 for frame in frames)
-    _check_fits(frames, deep, kind)
+    _check(kind, deep, any(frame.samples.shape[2] in (2, 4) for frame in frames), len(frames))
     first = frames[0]
     height, width = first.samples.shape[:2]
     held = replace(first.metadata, icc=_fitting_icc(first))
@@ -102,13 +112,13 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
         images[0].save(file, kind, **options)
 
 
-def _check_fits(frames: Sequence[Frame], deep: bool, kind: str) -> None:
-    held, count = FORMATS[kind], len(frames)
+def _check(kind: str, deep: bool, alpha: bool, count: int) -> None:
+    held = FORMATS[kind]
     if kind not in pillow_formats():
         raise MissingExtraError(f"writing {kind}", "heif")
     if deep and not held.deep:
         raise InputError(f"{kind} holds 8 bits, the picture has 16: choose .png or .tif")
-    if not held.alpha and any(frame.samples.shape[2] in (2, 4) for frame in frames):
+    if alpha and not held.alpha:
         raise InputError(f"{kind} holds no transparency, which the picture has: choose .png, .tif or .webp")
     if count > 1 and not held.many:
         raise InputError(f"{kind} holds one picture, there are {count}: choose .png, .webp or .tif")

@@ -57,6 +57,7 @@ class Metadata:
         exif: EXIF block without the orientation, which is applied to the pixels; empty when there is none.
         icc, xmp: colour profile and XMP packet; empty when there is none.
         dpi: resolution across and down.
+        frames: how many the file holds.
         duration: of an animation's frame, in milliseconds.
         loop: repeats of an animation, 0 for ever.
     """
@@ -66,6 +67,7 @@ class Metadata:
     icc: bytes = b""
     xmp: bytes = b""
     dpi: tuple[float, float] | None = None
+    frames: int = 1
     duration: float | None = None
     loop: int | None = None
 

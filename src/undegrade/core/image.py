@@ -27,7 +27,7 @@ from undegrade.core.decode import MAX_PIXELS
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES, Frame, Metadata
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "Picture", "frames", "like", "load_rgb", "read", "save"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Picture", "frames", "like", "load_rgb", "read", "save", "to_frame"]
 
 Kind = Literal["path", "bytes", "pil", "array", "tensor", "picture"]
 LARGEST_FLOAT = 16.0
@@ -157,14 +157,14 @@ def like(picture: Picture, pixels: Tensor) -> Any:
             return _to_array(picture)
         case "bytes":
             kind = picture.metadata.format
-            return encode.encode([_to_frame(picture)], kind if kind in FORMATS else "PNG")
+            return encode.encode([to_frame(picture)], kind if kind in FORMATS else "PNG")
     if picture.dtype == "uint16" and (pixels.shape[0] > 1 or picture.alpha is not None):
         warnings.warn(
             "PIL images hold no 16-bit colour, the result has 8 bits: give an array, or use the restore command",
             stacklevel=2,
         )
         picture = replace(picture, dtype="uint8")
-    return encode.to_pil(_to_frame(picture))
+    return encode.to_pil(to_frame(picture))
 
 
 def save(picture: Picture | Sequence[Picture], path: str | Path) -> None:
@@ -177,7 +177,7 @@ def save(picture: Picture | Sequence[Picture], path: str | Path) -> None:
         UsageError: no such format.
     """
     pictures = [picture] if isinstance(picture, Picture) else picture
-    encode.write([_to_frame(one) for one in pictures], path)
+    encode.write([to_frame(one) for one in pictures], path)
 
 
 def load_rgb(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -255,7 +255,8 @@ def _rounded(planes: Tensor, dtype: str) -> NDArray[Any]:
     return samples
 
 
-def _to_frame(picture: Picture) -> Frame:
+def to_frame(picture: Picture) -> Frame:
+    """The picture in the depth of its source, as it is written to files; floats become 16 bits."""
     dtype = picture.dtype if picture.dtype in ("uint8", "uint16") else "uint16"
     return Frame(_rounded(_joined(picture), dtype), picture.metadata, picture.notes)
 

@@ -7,30 +7,26 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 from undegrade.core import image as images
+from undegrade.core.encode import check_fits, write
 from undegrade.core.errors import InputError, UndegradeError, UsageError
-from undegrade.core.formats import FORMATS, SUFFIXES
+from undegrade.core.formats import FORMATS, SUFFIXES, Frame
 from undegrade.core.image import MAX_PIXELS, Picture
 
-__all__ = ["Job", "Outcome", "Restores", "plan", "run"]
+if TYPE_CHECKING:
+    from undegrade.inference.chain import Chain
+    from undegrade.inference.restorer import Restorer
+
+__all__ = ["Job", "Outcome", "plan", "run"]
 
 MARK = ".restored"
 """Stands between name and suffix of what is written beside its input."""
+PAGED = (".tif", ".tiff")
 WRITTEN = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes)
-
-Progress = Callable[[int, int], None]
-"""Called with (tiles done, tiles in all)."""
-
-
-class Restores(Protocol):
-    """What a batch asks of a Restorer."""
-
-    def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
-        """The picture, restored."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -41,11 +37,13 @@ class Job:
         source: the input.
         target: the output; its suffix is the format.
         problem: why it cannot be done, known before anything is read; empty otherwise.
+        named: the user chose the target's name, suffix included.
     """
 
     source: Path
     target: Path
     problem: str = ""
+    named: bool = False
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,11 @@ class Outcome:
 
 
 def plan(
-    inputs: Sequence[str | Path], output: str | Path | None = None, *, recursive: bool = False, keep_format: bool = False
+    inputs: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    recursive: bool = False,
+    keep_format: bool = False,
 ) -> list[Job]:
     """Which file is written for which input.
 
@@ -110,7 +112,9 @@ def plan(
     if place is not None and place.suffix.lower() in WRITTEN and not place.is_dir():
         if len(inputs) != 1 or Path(inputs[0]).is_dir():
             raise UsageError(f"{place}: one file name for several inputs: give a folder")
-        jobs = [Job(Path(inputs[0]), place)]
+        source = Path(inputs[0])
+        problem = "" if source.exists() else f"{source}: there is no such file"
+        jobs = [Job(source, place, problem, named=True)]
     else:
         found = [entry for name in inputs for entry in _files(Path(name), recursive, skip_marked=place is None)]
         jobs = _apart([_job(source, below, problem, place, keep_format) for source, below, problem in found])
@@ -120,64 +124,142 @@ def plan(
 
 def run(
     jobs: Sequence[Job],
-    restorers: Sequence[Restores],
+    restorer: Restorer | Chain,
     *,
     skip_existing: bool = False,
     max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, float], None] | None = None,
-    **options: Any,
 ) -> Iterator[Outcome]:
     """Does the jobs one after the other and tells of each; a job that fails does not concern the others.
 
     Args:
         jobs: from ``plan``.
-        restorers: applied to every picture in this order, without rounding in between.
+        restorer: what is done to every picture.
         skip_existing: leave a job out when its target is there.
         max_pixels: larger files are refused.
-        progress: called with the number of the job and the share of it that is done.
-        **options: of ``Restorer.picture``.
+        progress: called with the number of the job and the share of its current picture that is done.
     """
-    sources = {job.source.absolute() for job in jobs}
+    sources = {_place(job.source) for job in jobs}
     for number, job in enumerate(jobs):
         start = time.perf_counter()
-        told = _share(progress, number, len(restorers))
+        told = partial(_tell, progress, number)
         try:
-            if job.problem:
-                raise InputError(job.problem)
-            outcome = _restored(job, restorers, sources, skip_existing, max_pixels, told, options)
+            outcome = _restored(job, partial(restorer.picture, progress=told), sources, skip_existing, max_pixels)
         except Exception as error:  # whatever is wrong with this file, the next one may be fine
             line = " ".join(str(error).split()) or type(error).__name__
             if not isinstance(error, UndegradeError | OSError):
-                line = f"{type(error).__name__}: {line}"
+                line = f"internal error, {type(error).__name__}: {line}"
             line = line if str(job.source) in line else f"{job.source}: {line}"
             outcome = Outcome(job.source, None, "failed", line, cause=error)
         yield replace(outcome, seconds=time.perf_counter() - start)
 
 
+def _tell(progress: Callable[[int, float], None] | None, number: int, done: int, tiles: int) -> None:
+    if progress is not None:
+        progress(number, done / tiles)
+
+
 def _restored(
-    job: Job,
-    restorers: Sequence[Restores],
-    sources: set[Path],
-    skip_existing: bool,
-    max_pixels: int,
-    told: Callable[[int, Progress | None], Progress | None],
-    options: dict[str, Any],
+    job: Job, restore: Callable[[Picture], Picture], sources: set[object], skip_existing: bool, max_pixels: int
 ) -> Outcome:
+    if job.problem:
+        raise InputError(job.problem)
     if skip_existing and job.target.exists():
         return Outcome(job.source, job.target, "skipped")
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    done: list[Picture] = []
+    target, done = job.target, list[Frame]()
     for picture in images.frames(job.source, max_pixels=max_pixels):
-        result = picture
-        for step, restorer in enumerate(restorers):
-            result = restorer.picture(result, progress=told(step, None), **options)
-        done.append(_compact(result))
-    target = job.target
-    if len(done) > 1 and done[0].metadata.format == "TIFF" and target.suffix == ".png":
-        target = target.with_suffix(".tif")  # pages may differ in size, which no other format allows
-        if target.absolute() in sources:
-            raise InputError(f"{target}: the output would replace an input")
-        if skip_existing and target.exists():
-            return Outcome(job.source, target, "skipped")
-    images.save(done, target)
-    return Outcome(job.source, target, "done", notes=done[0].notes, frames=len(done), size=done[0].size)
+        if not done:
+            target = _final(job, picture.metadata.frames, sources)
+            if skip_existing and target.exists():
+                return Outcome(job.source, target, "skipped")
+            # Tell what cannot be written before hours are spent on it.
+            check_fits(target, picture.dtype == "uint16", picture.alpha is not None, picture.metadata.frames)
+            target.parent.mkdir(parents=True, exist_ok=True)
+        done.append(images.to_frame(restore(picture)))  # rounded: a quarter of the memory while others wait
+    write(done, target)
+    height, width = done[0].samples.shape[:2]
+    return Outcome(job.source, target, "done", "", done[0].notes, len(done), (height, width))
+
+
+def _final(job: Job, frames: int, sources: set[object]) -> Path:
+    """The target; a TIFF file of several pages stays one, because pages may differ in size."""
+    if frames == 1 or job.named or job.source.suffix.lower() not in PAGED:
+        return job.target
+    target = job.target.with_suffix(".tif")
+    if _place(target) in sources:
+        raise InputError(f"{job.source}: its output {target} would replace an input")
+    return target
+
+
+def _files(path: Path, recursive: bool, skip_marked: bool) -> Iterator[tuple[Path, Path, str]]:
+    """The pictures that an input stands for: (file, its path below the input, what is wrong with it)."""
+    if not path.is_dir():
+        yield path, Path(path.name), "" if path.exists() else f"{path}: there is no such file"
+        return
+    problems: list[OSError] = []
+    found = 0
+    for folder, folders, names in os.walk(path, onerror=problems.append):
+        folders[:] = sorted(folders) if recursive else []
+        for name in sorted(names):
+            marked = skip_marked and Path(name).stem.endswith(MARK)
+            if Path(name).suffix.lower() in SUFFIXES and not marked and not name.startswith("."):
+                found += 1
+                yield Path(folder, name), Path(folder, name).relative_to(path), ""
+    for problem in problems:
+        place = Path(str(problem.filename))
+        yield place, Path(place.name), f"{place}: the folder cannot be read ({problem.strerror})"
+    if not found and not problems:
+        hint = "" if recursive else " (--recursive looks into the folders within)"
+        yield path, Path(path.name), f"{path}: the folder holds no pictures{hint}"
+
+
+def _job(source: Path, below: Path, problem: str, place: Path | None, keep_format: bool) -> Job:
+    suffix = ".png"
+    if keep_format:
+        suffix = below.suffix if below.suffix.lower() in WRITTEN else suffix
+        if below.suffix.lower() == ".gif":
+            problem = problem or f"{source}: GIF holds 256 colours and is not written: leave out --keep-format"
+    if place is None:
+        return Job(source, source.with_name(f"{below.stem}{MARK}{suffix}"), problem)
+    return Job(source, place / below.with_suffix(suffix), problem)
+
+
+def _apart(jobs: list[Job]) -> list[Job]:
+    """Every job with a target of its own: full input names where stems are shared, numbers where those are too."""
+    for rename in (_by_full_name, _by_number):
+        shared = Counter(job.target for job in jobs if not job.problem)
+        seen: Counter[Path] = Counter()
+        renamed = []
+        for job in jobs:
+            if not job.problem and shared[job.target] > 1:
+                seen[job.target] += 1
+                renamed.append(replace(job, target=rename(job, seen[job.target])))
+            else:
+                renamed.append(job)
+        jobs = renamed
+    return jobs
+
+
+def _by_full_name(job: Job, number: int) -> Path:
+    marked = job.target.stem.endswith(MARK)
+    return job.target.with_name(f"{job.source.name}{MARK if marked else ''}{job.target.suffix}")
+
+
+def _by_number(job: Job, number: int) -> Path:
+    return job.target if number == 1 else job.target.with_name(f"{job.target.stem}.{number}{job.target.suffix}")
+
+
+def _refuse_overwriting(jobs: list[Job]) -> None:
+    sources = {_place(job.source) for job in jobs}
+    for job in jobs:
+        if not job.problem and _place(job.target) in sources:
+            raise UsageError(f"{job.target}: the output would replace an input: choose another -o")
+
+
+def _place(path: Path) -> object:
+    """The same for all names of one file, links included."""
+    try:
+        found = path.stat()
+    except OSError:
+        return path.absolute()
+    return found.st_dev, found.st_ino
