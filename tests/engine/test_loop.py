@@ -53,9 +53,10 @@ def test_resuming_equals_not_having_stopped(data: Path, workers: int, monkeypatc
         if path.name == "last.pt":
             raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save_and_die)
-        train(recipe(data, workers=workers), runs=data / "cut", quiet=True)
+        with pytest.raises(Killed):
+            train(recipe(data, workers=workers), runs=data / "cut", quiet=True)
     assert checkpoint.load(data / "cut" / "tiny" / "last.pt")["step"] == 3
     resumed = train(recipe(data, workers=workers), runs=data / "cut", quiet=True)
     assert_same_run(whole.parent, resumed.parent)
@@ -108,7 +109,9 @@ def test_it_learns(data: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path) -> None:
     with pytest.raises(DivergedError, match=r"loss (nan|inf)"):
-        train(recipe(data, steps=1, sources=[{"clean": "clean", "strength": {"sigma": math.nan}}]), runs=data, quiet=True)
+        train(
+            recipe(data, steps=1, sources=[{"clean": "clean", "strength": {"sigma": math.nan}}]), runs=data, quiet=True
+        )
 
 
 def test_warm_start_takes_what_fits(data: Path) -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from runs import recipe
+from runs import TINY, pictures, recipe
 
 from undegrade import networks, tasks
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.data.loader import Patch
 from undegrade.engine import losses
+from undegrade.engine.loop import train
 from undegrade.engine.recipe import Recipe, shipped_recipes
 from undegrade.engine.schedule import learning_rate
 
@@ -25,6 +30,54 @@ def test_shipped_recipe_parses(name: str) -> None:
     for strength in loaded.validate_at:
         task.check(strength)
     assert loaded.patches[-1].until == 1.0
+
+
+U = {key: value for key, value in TINY.items() if key != "middle_blocks"}
+SMALL: dict[str, dict[str, object]] = {
+    "ccnet": {"width": 8, "blocks": 1},
+    "chair": {"width": 8, "blocks": 1},
+    "m3snet": TINY,
+    "mhnet": {**U, "num_cab": 1},
+    "mhnet2023": {**U, "n_feat": 8, "num_cab": 1},
+    "nafsr": {"width": 8, "blocks": 1},
+    "pa_edsr": {"blocks": 2, "features": 16, "reduction": 2},
+    "panet": {"blocks": 2, "features": 16, "reduction": 2},
+}
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_shipped_recipe_trains(name: str, tmp_path: Path) -> None:
+    """Two steps of each on tiny data, with a small version of its network."""
+    folder = pictures(tmp_path / "clean")
+    loaded = Recipe.load(name)
+    size = 124 if loaded.network == "ccnet" else 48
+    sources = [
+        replace(source, clean=folder) if source.clean else replace(source, inputs=folder, targets=folder, rule="stem")
+        for source in loaded.sources
+        if source.depth is None
+    ]
+    small = replace(
+        loaded,
+        numbers=SMALL[loaded.network],
+        sources=tuple(replace(source, strength=_without_files(source.strength)) for source in sources),
+        patches=(Patch(1.0, size, 2),),
+        steps=2,
+        max_minutes=None,
+        warmup=0,
+        start=None,
+        held_back=1,
+        validate_crop=48,
+        save_every=2,
+        validate_every=2,
+        validate_at=loaded.validate_at[:1],
+    )
+    card = train(small, runs=tmp_path / "runs", device="cpu", quiet=True)
+    assert card.with_suffix(".safetensors").exists()
+
+
+def _without_files(strength: Mapping[str, Any]) -> dict[str, Any]:
+    """The strengths that are numbers; layers and kernels of a data pack are left out."""
+    return {key: value for key, value in strength.items() if "/" not in str(value)}
 
 
 def test_mistyped_key_offers_the_nearest(tmp_path: Path) -> None:

@@ -38,8 +38,11 @@ class Source:
 
     Attributes:
         clean: folder of clean pictures, searched with its subfolders.
-        inputs, targets: folders of degraded and clean pictures, paired by stem.
+        inputs, targets: folders of degraded and clean pictures.
+        rule: how inputs and targets are paired, a name of ``undegrade.data.folders.RULES``.
         depth: folder of depth maps with the stems of ``clean``; handed to the degradation as ``depth``.
+        zoom: range of factors by which pictures are shrunk before a patch is cut, (0.5, 1) for example; shows more of
+            the scene, and hides the blocks of JPEG sources.
         grey: whether the clean pictures are turned grey (full-range luma) before they are degraded.
         weight: how often this ingredient is drawn, relative to the others.
         strength: fixed or ranged parameters handed to the degradation.
@@ -48,7 +51,9 @@ class Source:
     clean: Path | None = None
     inputs: Path | None = None
     targets: Path | None = None
+    rule: str = "stem"
     depth: Path | None = None
+    zoom: tuple[float, float] = (1.0, 1.0)
     grey: bool = False
     weight: float = 1.0
     strength: Mapping[str, Any] = field(default_factory=dict)
@@ -56,6 +61,8 @@ class Source:
     def __post_init__(self) -> None:
         if (self.clean is None) == (self.inputs is None) or (self.inputs is None) != (self.targets is None):
             raise UsageError("a source names either 'clean' or both 'inputs' and 'targets'")
+        if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
+            raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
         if not self.weight > 0:
             raise UsageError(f"weight={self.weight} of a source: must be above 0")
 
@@ -139,7 +146,7 @@ class Patches:
         group = int(torch.multinomial(self._weights, 1, generator=generator))
         picture = self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
         margin = self.margin if picture.input is None else 0
-        planes = _crop(self._planes(picture), size + 2 * margin, generator)
+        planes = _crop(self._planes(picture), size + 2 * margin, picture.source.zoom, generator)
         planes = augment(planes, self.augmentation, generator)
         return self._pair(picture, planes, margin, generator)
 
@@ -197,6 +204,8 @@ class _Cache:
             self.held.move_to_end(path)
             return self.held[path]
         pixels: NDArray[Any] = load_rgb(path)
+        if pixels.dtype == np.uint16:
+            pixels = pixels.astype(np.int32)  # torch cannot flip or pad uint16
         tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
         self.held[path] = tensor
         self.size += tensor.nbytes
@@ -211,7 +220,7 @@ def _open(source: Source) -> list[_Picture]:
     else:
         assert source.inputs is not None
         assert source.targets is not None
-        targets = [(pair.target, pair.input) for pair in pair_folders(source.inputs, source.targets)]
+        targets = [(pair.target, pair.input) for pair in pair_folders(source.inputs, source.targets, source.rule)]
     if not targets:
         raise InputError(f"{source.clean or source.inputs}: no pictures there")
     depths = {path.stem: path for path in list_pictures(source.depth)} if source.depth is not None else {}
@@ -225,20 +234,33 @@ def _open(source: Source) -> list[_Picture]:
     return pictures
 
 
-def _crop(planes: list[Tensor], size: int, generator: Generator) -> list[Tensor]:
-    """The same random square of every plane; pictures smaller than it are mirrored at the bottom and right first."""
+def _crop(planes: list[Tensor], size: int, zoom: tuple[float, float], generator: Generator) -> list[Tensor]:
+    """The same random square of every plane, shrunk by a factor from ``zoom``.
+
+    Pictures smaller than the square are shrunk less, and mirrored at the bottom and right if they are smaller than
+    ``size`` itself.
+    """
+    factor = zoom[0] + (zoom[1] - zoom[0]) * float(torch.rand((), generator=generator)) if zoom[0] < 1 else 1.0
+    side = max(min(round(size / factor), *planes[0].shape[-2:]), size)
     height, width = planes[0].shape[-2:]
-    while height < size or width < size:
-        pad = (0, min(max(size - width, 0), width - 1), 0, min(max(size - height, 0), height - 1))
+    while height < side or width < side:
+        pad = (0, min(max(side - width, 0), width - 1), 0, min(max(side - height, 0), height - 1))
         planes = [F.pad(plane.float(), pad, mode="reflect").to(plane.dtype) for plane in planes]
         height, width = planes[0].shape[-2:]
-    top = int(torch.randint(0, height - size + 1, (1,), generator=generator))
-    left = int(torch.randint(0, width - size + 1, (1,), generator=generator))
-    return [plane[..., top : top + size, left : left + size] for plane in planes]
+    top = int(torch.randint(0, height - side + 1, (1,), generator=generator))
+    left = int(torch.randint(0, width - side + 1, (1,), generator=generator))
+    planes = [plane[..., top : top + side, left : left + side] for plane in planes]
+    return planes if side == size else [_shrink(plane, size) for plane in planes]
+
+
+def _shrink(plane: Tensor, size: int) -> Tensor:
+    """(C, h, w) integers to (C, size, size), antialiased."""
+    small = F.interpolate(plane[None].float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
+    return small[0].round().to(plane.dtype)
 
 
 def _to_float(plane: Tensor) -> Tensor:
-    return plane.float() / (65535.0 if plane.dtype == torch.uint16 else 255.0)
+    return plane.float() / (65535.0 if plane.dtype == torch.int32 else 255.0)
 
 
 def _trim(tensor: Tensor, margin: int) -> Tensor:

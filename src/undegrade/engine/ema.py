@@ -13,8 +13,8 @@ __all__ = ["Ema"]
 class Ema:
     """Keeps ``average = d * average + (1 - d) * weights``.
 
-    The decay grows as (1 + n) / (10 + n) with the number of updates until it reaches ``decay``, so that the random start
-    is forgotten at once. Buffers are copied. ``decay`` 0 means: the weights themselves.
+    The decay grows as (1 + n) / (10 + n) with the number of updates until it reaches ``decay``, so that the random
+    start is forgotten at once. Buffers are copied. ``decay`` 0 means: the weights themselves.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:

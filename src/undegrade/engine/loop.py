@@ -121,7 +121,8 @@ def _train(recipe: Recipe, folder: Path, rank: int, world: int, device: torch.de
             for group in optimiser.param_groups:
                 group["lr"] = rate
 
-            inputs, targets = (part.to(device, memory_format=layout, non_blocking=True) for part in next(stream))
+            pair = (part[:, : spec.channels(config)] for part in next(stream))
+            inputs, targets = (part.to(device, memory_format=layout, non_blocking=True) for part in pair)
             loss = _step(step_module, optimiser, scaler, inputs, targets, recipe)
             ema.update(net)
             state.step += 1
@@ -185,6 +186,10 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
             inputs=recipe.resolve(source.inputs),
             targets=recipe.resolve(source.targets),
             depth=recipe.resolve(source.depth),
+            strength={
+                key: recipe.resolve(Path(value)) if key in FILE_STRENGTHS else value
+                for key, value in source.strength.items()
+            },
         )
         for source in recipe.sources
     ]
@@ -267,6 +272,9 @@ def _save(
     )
 
 
+FILE_STRENGTHS = {"layers", "kernels"}
+"""Strengths of degradations that name files, relative to the recipe's ``data``."""
+
 CONTINUABLE = {
     "steps",
     "max_minutes",
@@ -306,7 +314,7 @@ def _resume(
 
 
 def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str) -> None:
-    """Copies what fits from other weights; entries of other shapes (the tail of another scale) keep their fresh values."""
+    """Copies what fits from other weights; entries of other shapes (another scale's tail) keep their fresh values."""
     from undegrade.weights.load import load_network
 
     given = load_network(start).state_dict()

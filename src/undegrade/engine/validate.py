@@ -40,7 +40,8 @@ def validate(
     for strength in recipe.validate_at or ({},):
         total = 0.0
         for index in range(len(patches.validation)):
-            _, degraded, clean = patches.whole(index, recipe.validate_crop, strength)
+            _, *pair = patches.whole(index, recipe.validate_crop, strength)
+            degraded, clean = (picture[: spec.channels(config)] for picture in pair)
             output = restorer.tensor(degraded[None])[0]
             total += ruler.score(output, clean, scale=spec.scale(config))["psnr"]
             if len(shown) < 3 and degraded.shape == clean.shape:

@@ -1,0 +1,183 @@
+"""Degraded versions of pictures and files, and contact sheets to look at them beside real ones."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from undegrade.core.errors import InputError, UndegradeError, UsageError
+from undegrade.core.image import like, read, save
+from undegrade.data.folders import list_pictures
+from undegrade.ops.resize import imresize
+from undegrade.tasks import Task
+from undegrade.tasks import get as get_task
+
+__all__ = ["Done", "contact_sheet", "degrade", "degrade_files", "generator_for"]
+
+
+def generator_for(seed: int, name: str) -> torch.Generator:
+    """The randomness of the picture called ``name``: evaluation on synthetic sets uses the same."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def degrade(image: Any, task: Task | str, *, seed: int = 0, **strength: Any) -> Any:
+    """A spoilt version of a clean image, of the same kind as given.
+
+    Args:
+        image: path, bytes, PIL image, array or tensor.
+        task: whose degradation, by name or alias.
+        seed: decides everything random, for a path together with the file's stem.
+        strength: the task's parameters (``sigma=25``) and the other strengths of its degradation (``gain=0.7``, see
+            ``undegrade.degradations``); a pair is a range; what is left out has the parameter's default, or is drawn
+            from the training range.
+
+    Raises:
+        InputError: the image cannot be read.
+        UsageError: an unknown task or strength, or a value outside its range.
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    picture = read(image)
+    generator = (
+        generator_for(seed, Path(image).stem) if isinstance(image, (str, Path)) else torch.Generator().manual_seed(seed)
+    )
+    return like(picture, _apply(task, picture.pixels, generator, _checked(task, strength)))
+
+
+def _checked(task: Task, strength: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters by their rules (single values only), defaults filled in; other strengths as they are."""
+    known = {parameter.name: parameter for parameter in task.parameters}
+    defaults = {name: parameter.default for name, parameter in known.items() if parameter.default is not None}
+    given = {name: value for name, value in strength.items() if value is not None}
+    single = {name: value for name, value in given.items() if name in known and isinstance(value, (int, float, str))}
+    return {**defaults, **given, **task.check(single)}
+
+
+def _apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mapping[str, Any]) -> Tensor:
+    if task.degrade is None:
+        raise UsageError(f"{task.name} has no degradation model, only real pairs")
+    try:
+        return task.degrade(clean, generator, **strength)
+    except TypeError as error:
+        if "unexpected keyword" in str(error):
+            name = str(error).rsplit("'", 2)[-2]
+            raise UsageError(f"{name}: the degradation of {task.name} has no such strength") from None
+        raise
+
+
+@dataclass(frozen=True)
+class Done:
+    """One file of a batch: where it came from, where it went, and what went wrong if it did."""
+
+    source: Path
+    target: Path
+    error: str = ""
+
+
+def degrade_files(
+    paths: Sequence[str | Path], output: str | Path, task: Task | str, *, seed: int = 0, **strength: Any
+) -> Iterator[Done]:
+    """Degrades files and the pictures of folders into ``output``, as PNG of the same stem.
+
+    Args:
+        paths: pictures and folders.
+        output: a folder, or a file name when there is one picture.
+        task, seed, strength: as for ``degrade``.
+
+    Yields:
+        One ``Done`` per picture, failures included.
+
+    Raises:
+        UsageError: the call is wrong; nothing is written then.
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    checked = _checked(task, strength)
+    output = Path(output)
+    sources = _files(paths)
+    single = len(sources) == 1 and bool(output.suffix)
+    if len({source.stem for source in sources}) < len(sources) and not single:
+        raise UsageError(f"two of the inputs have the same name and would share a file in {output}: degrade them apart")
+    for source in sources:
+        target = output if single else output / f"{source.stem}.png"
+        try:
+            picture = read(source)
+            spoilt = _apply(task, picture.pixels, generator_for(seed, source.stem), checked)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save(picture.with_pixels(spoilt), target)
+        except UsageError:
+            raise
+        except UndegradeError as error:
+            yield Done(source, target, str(error))
+        else:
+            yield Done(source, target)
+
+
+def contact_sheet(
+    paths: Sequence[str | Path],
+    task: Task | str,
+    *,
+    beside: Sequence[str | Path] = (),
+    columns: int = 4,
+    side: int = 320,
+    seed: int = 0,
+    **strength: Any,
+) -> Image.Image:
+    """Rows of a clean picture and degraded versions of it; below them pictures to compare with.
+
+    Args:
+        paths: clean pictures and folders; shrunk to ``side`` first, so that every pixel shown is one of the model's.
+        task: whose degradation, by name or alias.
+        beside: real degraded pictures and folders, shown in rows at the end.
+        columns: degraded versions in a row.
+        side: of a tile in pixels.
+        seed: of the first version; the others count up.
+        strength: as for ``degrade``.
+
+    Raises:
+        InputError: no picture there.
+        UsageError: as ``degrade``.
+    """
+    task = get_task(task) if isinstance(task, str) else task
+    checked = _checked(task, strength)
+    rows = []
+    for path in _files(paths):
+        clean = _shrunk(path, side)
+        versions = [_apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns)]
+        rows.append([clean, *(_enlarged(version, clean) for version in versions)])
+    if not rows:
+        raise InputError("no picture to degrade")
+    real = [_shrunk(path, side) for path in _files(beside)]
+    rows += [real[start : start + columns + 1] for start in range(0, len(real), columns + 1)]
+    sheet = torch.ones(3, len(rows) * (side + 4), (columns + 1) * (side + 4))
+    for row, tiles in enumerate(rows):
+        for column, tile in enumerate(tiles):
+            top, left = row * (side + 4), column * (side + 4)
+            sheet[:, top : top + tile.shape[-2], left : left + tile.shape[-1]] = tile.clamp(0, 1)
+    return Image.fromarray((sheet * 255).round().byte().permute(1, 2, 0).numpy())
+
+
+def _files(paths: Sequence[str | Path]) -> list[Path]:
+    return [file for path in map(Path, paths) for file in (list_pictures(path) if path.is_dir() else [path])]
+
+
+def _shrunk(path: Path, side: int) -> Tensor:
+    """(1 or 3, H, W) of a file, no side longer than ``side``."""
+    pixels = read(path).pixels
+    scale = side / max(pixels.shape[-2:])
+    if scale >= 1:
+        return pixels
+    height, width = (max(1, round(length * scale)) for length in pixels.shape[-2:])
+    return imresize(pixels, size=(height, width)).clamp(0, 1)
+
+
+def _enlarged(version: Tensor, clean: Tensor) -> Tensor:
+    """Smaller versions with pixels repeated, to the size of the clean one."""
+    factor = clean.shape[-1] // version.shape[-1]
+    return version.repeat_interleave(factor, dim=-2).repeat_interleave(factor, dim=-1)
