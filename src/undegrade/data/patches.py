@@ -254,7 +254,12 @@ def _crop(planes: list[Tensor], size: int, zoom: tuple[float, float], generator:
 
 
 def _shrink(plane: Tensor, size: int) -> Tensor:
-    """(C, h, w) integers to (C, size, size), antialiased."""
+    """(C, h, w) integers to (C, size, size): photographs antialiased, 16-bit depth by its nearest value.
+
+    Depth maps mark what is unknown with 0, which an average would smear into the scene.
+    """
+    if plane.dtype == torch.int32:
+        return F.interpolate(plane[None].float(), (size, size), mode="nearest-exact")[0].to(plane.dtype)
     small = F.interpolate(plane[None].float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
     return small[0].round().to(plane.dtype)
 
