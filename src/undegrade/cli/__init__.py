@@ -34,9 +34,8 @@ def run(arguments: Sequence[str]) -> int:
     0: all done; 1: some inputs failed, or the command could not do its work; 2: the call itself is wrong.
     Every error is one line on stderr; the traceback comes before it with ``--debug``, which may stand anywhere.
     """
-    words = list(arguments)
-    debug = "--debug" in words
-    words = [word for word in words if word != "--debug"] or ["--help"]
+    debug = "--debug" in arguments
+    words = [word for word in arguments if word != "--debug"] or ["--help"]
     named = next((word for word in words if not word.startswith("-")), None)
     try:
         if named is not None and named not in commands.names():

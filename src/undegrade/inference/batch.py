@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from PIL import Image
+
 from undegrade.core import image as images
-from undegrade.core.encode import check_fits, write
+from undegrade.core.encode import check_fits, format_of, write
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES, Frame
 from undegrade.core.image import MAX_PIXELS, Picture
@@ -116,6 +118,8 @@ def plan(
         problem = "" if source.exists() else f"{source}: there is no such file"
         jobs = [Job(source, place, problem, named=True)]
     else:
+        if place is not None and place.suffix.lower() in Image.registered_extensions() and not place.is_dir():
+            format_of(place)  # a picture of a kind that is not written: raises
         found = [entry for name in inputs for entry in _files(Path(name), recursive, skip_marked=place is None)]
         jobs = _apart([_job(source, below, problem, place, keep_format) for source, below, problem in found])
     _refuse_overwriting(jobs)
@@ -226,27 +230,21 @@ def _job(source: Path, below: Path, problem: str, place: Path | None, keep_forma
 
 def _apart(jobs: list[Job]) -> list[Job]:
     """Every job with a target of its own: full input names where stems are shared, numbers where those are too."""
-    for rename in (_by_full_name, _by_number):
-        shared = Counter(job.target for job in jobs if not job.problem)
-        seen: Counter[Path] = Counter()
-        renamed = []
-        for job in jobs:
-            if not job.problem and shared[job.target] > 1:
-                seen[job.target] += 1
-                renamed.append(replace(job, target=rename(job, seen[job.target])))
-            else:
-                renamed.append(job)
-        jobs = renamed
-    return jobs
-
-
-def _by_full_name(job: Job, number: int) -> Path:
-    marked = job.target.stem.endswith(MARK)
-    return job.target.with_name(f"{job.source.name}{MARK if marked else ''}{job.target.suffix}")
-
-
-def _by_number(job: Job, number: int) -> Path:
-    return job.target if number == 1 else job.target.with_name(f"{job.target.stem}.{number}{job.target.suffix}")
+    shared = Counter(job.target for job in jobs if not job.problem)
+    taken = {target for target, count in shared.items() if count == 1}
+    renamed = []
+    for job in jobs:
+        target = job.target
+        if not job.problem and shared[target] > 1:
+            mark = MARK if target.stem.endswith(MARK) else ""
+            name, number = f"{job.source.name}{mark}", 1
+            target = target.with_name(f"{name}{target.suffix}")
+            while target in taken:
+                number += 1
+                target = target.with_name(f"{name}.{number}{target.suffix}")
+            taken.add(target)
+        renamed.append(replace(job, target=target))
+    return renamed
 
 
 def _refuse_overwriting(jobs: list[Job]) -> None:

@@ -1,0 +1,95 @@
+"""The frame of the command line, list and doctor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import undegrade
+from undegrade import cli
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "tasks"], ["list", "networks", "--json"]])
+def test_quick_calls_never_import_torch(words: list[str]) -> None:
+    code = (
+        f"from undegrade import cli; import sys; s = cli.run({words!r}); sys.exit(10 if 'torch' in sys.modules else s)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_program(tmp_path: Path) -> None:
+    """The installed program's exit status is the command's."""
+    code = "from undegrade.cli import main; import sys; sys.argv = ['undegrade', 'list', 'nothing']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("undegrade: unknown list 'nothing'")
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--help"]) == 0
+    told = capsys.readouterr().out
+    for name in cli.commands.names():
+        assert name in told
+    assert cli.run([]) == 0
+    assert "restore" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", cli.commands.names())
+def test_every_command_has_a_summary_and_help(name: str) -> None:
+    assert cli.commands.summary(name)
+    result = CliRunner().invoke(cli.application(name), [name, "--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out == f"undegrade {undegrade.__version__}\n"
+
+
+@pytest.mark.parametrize("kind", ["tasks", "networks", "presets", "weights", "recipes", "protocols"])
+def test_list(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", kind, "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["schema"] == 1
+    rows = content[kind]
+    assert all(row["name"] and row["title"] for row in rows)
+    assert len({(row["name"], row.get("network")) for row in rows}) == len(rows)
+    assert cli.run(["list", kind]) == 0
+    table = capsys.readouterr().out
+    assert all(row["name"][:12] in table for row in rows)
+
+
+def test_list_pattern(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", "tasks", "de*ing", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)["tasks"]]
+    assert "denoising" in names
+    assert "super_resolution" not in names
+
+
+def test_tasks_tell_their_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["list", "tasks", "denoising", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["tasks"]
+    (sigma,) = row["parameters"]
+    assert (sigma["name"], sigma["low"], sigma["high"]) == ("sigma", 0, 75)
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["doctor", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["schema"] == 1
+    assert report["undegrade"] == undegrade.__version__
+    assert report["packages"]["torch"]
+    assert report["threads"] >= 1
+    assert report["free_memory_mb"] > 0
+    assert report["devices"][-1]["name"] == "cpu"
+    assert {"PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP"} <= set(report["formats"])
+    assert report["extras"]["heif"]["install"] == "pip install 'undegrade[heif]'"
+    assert cli.run(["doctor"]) == 0
+    assert "free" in capsys.readouterr().out

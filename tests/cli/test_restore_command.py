@@ -1,0 +1,196 @@
+"""The restore command from its words to its files, exit status and JSON, around a restorer that inverts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from undegrade import api, cli
+from undegrade.core import image
+from undegrade.core.image import Picture
+
+
+class Negative:
+    """Stands in for a Restorer."""
+
+    info: ClassVar = {"task": "negative", "weights": "none"}
+
+    def picture(self, picture: Picture, *, progress: Any = None) -> Picture:
+        return picture.with_pixels(1 - picture.pixels)
+
+
+@pytest.fixture
+def wish(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command asked ``load`` for; nothing is loaded."""
+    asked: dict[str, Any] = {}
+
+    def load(**given: Any) -> Negative:
+        asked.update(given)
+        return Negative()
+
+    monkeypatch.setattr(api, "load", load)
+    return asked
+
+
+def picture(path: Path) -> Path:
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(4, 5, 3)).save(path)
+    return path
+
+
+def test_a_picture(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    source = picture(tmp_path / "a.png")
+    assert cli.run(["restore", str(source)]) == 0
+    told = capsys.readouterr()
+    assert f"{source} -> {tmp_path / 'a.restored.png'}" in told.out
+    assert told.err == ""
+    assert np.array_equal(image.load_rgb(tmp_path / "a.restored.png"), 255 - image.load_rgb(source))
+    assert wish == {
+        "task": "denoising",
+        "weights": None,
+        "device": "auto",
+        "tile": "auto",
+        "max_memory": None,
+        "strength": 1.0,
+        "ensemble": 1,
+    }
+
+
+def test_options_arrive(tmp_path: Path, wish: dict[str, Any]) -> None:
+    words = "-t derain,denoise --sigma 12.5 --quality auto --scale 2 --pattern RGGB --device cpu --tile 256"
+    more = "--strength 0.5 --ensemble 8 --max-memory 500"
+    assert cli.run(["restore", str(picture(tmp_path / "a.png")), *words.split(), *more.split()]) == 0
+    assert wish["task"] == "derain,denoise"
+    assert (wish["sigma"], wish["quality"], wish["scale"], wish["pattern"]) == (12.5, "auto", 2, "RGGB")
+    assert (wish["tile"], wish["strength"], wish["ensemble"], wish["device"]) == (256, 0.5, 8, "cpu")
+    assert wish["max_memory"] == 500 << 20
+    assert cli.run(["restore", str(tmp_path / "a.png"), "-w", "some.pth", "--tile", "none"]) == 0
+    assert (wish["task"], wish["weights"], wish["tile"]) == (None, "some.pth", None)
+
+
+def test_bad_files_are_named_and_the_rest_is_done(
+    tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture(tmp_path / "good.png")
+    (tmp_path / "text.png").write_text("hello")
+    report = tmp_path / "report.json"
+    assert cli.run(["restore", str(tmp_path), "-o", str(tmp_path / "out"), "--json", str(report)]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith(f"undegrade: {tmp_path / 'text.png'}: not a picture")
+    assert (tmp_path / "out/good.png").is_file()
+    content = json.loads(report.read_text())
+    assert (content["schema"], content["done"], content["failed"], content["skipped"]) == (1, 1, 1, 0)
+    assert content["restorer"]["task"] == "negative"
+    assert [result["status"] for result in content["results"]] == ["done", "failed"]
+    assert content["left"] == []
+
+
+def test_json_on_stdout_stands_alone(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["restore", str(picture(tmp_path / "a.png")), "--json", "-"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["results"][0]["output"] == str(tmp_path / "a.restored.png")
+    assert "a.restored.png" in told.err
+
+
+def test_skip_existing(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(picture(tmp_path / "a.png"))
+    assert cli.run(["restore", source]) == 0
+    before = (tmp_path / "a.restored.png").stat().st_mtime_ns
+    assert cli.run(["restore", source, "--skip-existing"]) == 0
+    assert "is there already" in capsys.readouterr().out
+    assert (tmp_path / "a.restored.png").stat().st_mtime_ns == before
+
+
+def test_notes_are_told(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("CMYK", (5, 4)).save(tmp_path / "a.jpg")
+    assert cli.run(["restore", str(tmp_path / "a.jpg")]) == 0
+    assert "CMYK" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["restore"], "paths"),
+        (["restore", "a.png", "--nonsense"], "--nonsense"),
+        (["restore", "a.png", "--backend", "abacus"], "backend=abacus"),
+        (["restore", "a.png", "--scale", "many"], "--scale"),
+        (["restore", "a.png", "-o", "a.png"], "would replace an input"),
+        (["restore", "a.png", "-o", "b.gif"], "not written"),
+        (["restroe", "a.png"], "did you mean 'restore'"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_calls_are_one_line_and_status_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.setattr(api, "load", lambda **_: Negative())
+    monkeypatch.chdir(tmp_path)
+    picture(tmp_path / "a.png")
+    assert cli.run(words) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_wrong_parameter_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(picture(tmp_path / "a.png"))
+    assert cli.run(["restore", source, "--sigma", "100"]) == 2
+    assert "0-75" in capsys.readouterr().err
+    assert cli.run(["restore", source, "-t", "denoisng"]) == 2
+    assert "denois" in capsys.readouterr().err
+
+
+def test_traceback_only_with_debug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Faulty(Negative):
+        def picture(self, picture: Picture, *, progress: Any = None) -> Picture:
+            raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(api, "load", lambda **_: Faulty())
+    source = str(picture(tmp_path / "a.png"))
+    assert cli.run(["restore", source]) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert cli.run(["restore", source, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+    def broken(**_: Any) -> None:
+        raise ZeroDivisionError("at loading")
+
+    monkeypatch.setattr(api, "load", broken)
+    assert cli.run(["restore", source]) == 1
+    assert capsys.readouterr().err == "undegrade: internal error, ZeroDivisionError: at loading (--debug shows where)\n"
+    assert cli.run(["--debug", "restore", source]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_ctrl_c_tells_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Stopped(Negative):
+        def picture(self, picture: Picture, *, progress: Any = None) -> Picture:
+            if picture.size == (9, 9):
+                raise KeyboardInterrupt
+            return super().picture(picture)
+
+    monkeypatch.setattr(api, "load", lambda **_: Stopped())
+    (tmp_path / "in").mkdir()
+    picture(tmp_path / "in/a.png")
+    for name in "bcdef":
+        Image.new("RGB", (9, 9)).save(tmp_path / f"in/{name}.png")
+    report = tmp_path / "report.json"
+    words = ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--json", str(report)]
+    assert cli.run(words) == 130
+    assert "not restored: b.png, c.png, d.png and 2 more" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert [Path(name).name for name in json.loads(report.read_text())["left"]] == [f"{name}.png" for name in "bcdef"]
