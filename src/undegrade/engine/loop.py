@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from undegrade.engine.validate import validate
 from undegrade.networks._spec import NetworkSpec
 from undegrade.tasks import Task
 
-__all__ = ["DivergedError", "train"]
+__all__ = ["DivergedError", "open_patches", "pack_run", "train"]
 
 LOG_EVERY = 50
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -147,7 +147,10 @@ def _train(recipe: Recipe, folder: Path, rank: int, world: int, device: torch.de
                     _save(folder / "best.pt", recipe, state, clock, net, ema, optimiser, scaler)
             if rank == 0 and (state.step % recipe.save_every == 0 or last):
                 _save(folder / "last.pt", recipe, state, clock, net, ema, optimiser, scaler)
-        return _pack(folder, recipe, spec, config, state, clock, ema) if rank == 0 else folder
+        if rank > 0:
+            return folder / f"{recipe.name}.toml"
+        done = {"step": state.step, "minutes": clock.minutes, "scores": state.scores}
+        return pack_run(ema.module, recipe, done, folder)
 
 
 @dataclass
@@ -284,6 +287,7 @@ CONTINUABLE = {
     "validate_every",
     "compile",
     "data",
+    "card",
     "expected",
 }
 """Recipe keys that may differ between a run and its continuation."""
@@ -329,29 +333,43 @@ def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str)
     net.load_state_dict({**own, **fitting})
 
 
-def _pack(
-    folder: Path, recipe: Recipe, spec: NetworkSpec[Any], config: Any, state: State, clock: Clock, ema: Ema
+def pack_run(
+    net: nn.Module, recipe: Recipe, state: Mapping[str, Any], folder: Path, card_folder: Path | None = None
 ) -> Path:
+    """Writes the weights of a run and their card; returns the card's path.
+
+    Args:
+        net: with the averaged weights.
+        recipe: of the run.
+        state: of the run as its checkpoint tells: ``step``, ``minutes``, ``scores``.
+        folder: where ``<name>.safetensors`` goes.
+        card_folder: where ``<name>.toml`` goes, if not there too.
+    """
     from undegrade.weights.card import Training
     from undegrade.weights.pack import pack
 
+    spec = networks.catalog.get(recipe.network)
     return pack(
-        ema.module,
+        net,
         network=spec.name,
-        config=config,
+        config=spec.configure(recipe.preset, **recipe.numbers),
         preset=recipe.preset,
         task=recipe.task,
         path=folder / f"{recipe.name}.safetensors",
+        card_path=(card_folder or folder) / f"{recipe.name}.toml",
         id=recipe.name,
+        train_size=(recipe.patches[-1].size,) * 2,
         training=Training(
             recipe=recipe.name,
-            steps=state.step,
-            minutes=round(clock.minutes, 1),
+            data=", ".join(f"{source.clean or source.inputs} ({source.weight:g})" for source in recipe.sources),
+            steps=state["step"],
+            minutes=round(state["minutes"], 1),
             seed=recipe.seed,
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
             versions={"torch": torch.__version__, "undegrade": __version__},
-            validation={name: round(score, 3) for name, score in (state.scores or {}).items()},
+            validation={name: round(score, 3) for name, score in (state["scores"] or {}).items()},
         ),
+        **recipe.card,
     )
 
 

@@ -52,6 +52,7 @@ class Recipe:
         start: weights to start from: a file, a weights id, or a run's checkpoint.
         seed, workers, cache_mb: of the stream of patches.
         save_every: steps between checkpoints.
+        card: entries of the packed weights' card that only a person knows: title, parameters, limits, licence.
         expected: what the paper reports for this recipe (published figures and their protocol), for readers.
         assumed: keys above whose value the paper or its code leaves open.
     """
@@ -90,6 +91,7 @@ class Recipe:
     workers: int = 0
     cache_mb: int = 2048
     save_every: int = 1000
+    card: Mapping[str, Any] = field(default_factory=dict)
     expected: tuple[Mapping[str, Any], ...] = ()
     assumed: tuple[str, ...] = ()
 

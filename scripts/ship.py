@@ -1,0 +1,39 @@
+"""Puts the weights of finished training runs into the package: `python scripts/ship.py runs/denoising_fast ...`
+
+The averaged weights of the last checkpoint are packed in half precision under `src/undegrade/weights`, with the card
+that the run's recipe describes. Scores are added afterwards by `scripts/scoreboard.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from undegrade import networks
+from undegrade.engine import checkpoint
+from undegrade.engine.loop import pack_run
+from undegrade.engine.recipe import Recipe, shipped_recipes
+
+WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
+
+
+def main() -> None:
+    """Pack every run that is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
+    for run in parser.parse_args().runs:
+        state = checkpoint.load(run / "last.pt")
+        recipe = Recipe.from_dict(state["recipe"])
+        if recipe.name in shipped_recipes():
+            # The card's words may have been written after the run had started.
+            recipe = replace(recipe, card=Recipe.load(recipe.name).card)
+        spec = networks.catalog.get(recipe.network)
+        net = spec.build(spec.configure(recipe.preset, **recipe.numbers))
+        net.load_state_dict(state["ema"])
+        card = pack_run(net.eval(), recipe, state, WEIGHTS / "files", card_folder=WEIGHTS / "cards")
+        print(f"{card.stem}: {(WEIGHTS / 'files' / f'{recipe.name}.safetensors').stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()
