@@ -1,0 +1,59 @@
+"""The public names, held against a stored list: adding is a decision, removing breaks users."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import undegrade
+
+NAMES = {
+    "InputError": "class",
+    "MissingExtraError": "class",
+    "UndegradeError": "class",
+    "UnknownNameError": "class",
+    "UsageError": "class",
+    "WeightsError": "class",
+    "__version__": "text",
+    "convert": "(checkpoint, output, **fields)",
+    "create_network": "(network, preset=None, **numbers)",
+    "evaluate": "(task, **settings)",
+    "list_networks": "(pattern='*')",
+    "list_presets": "(network, pattern='*')",
+    "list_tasks": "(pattern='*')",
+    "list_weights": "(pattern='*', task=None, network=None)",
+    "load": "(what=None, **wish)",
+    "load_network": "(path, network=None, preset=None, local_train_size=None, **numbers)",
+    "restore": "(image, task=None, **wish)",
+    "train": "(recipe, overrides=(), **settings)",
+    "weights_card": "(name)",
+}
+
+
+def shape(value: object) -> str:
+    if inspect.isclass(value):
+        return "class"
+    if isinstance(value, str):
+        return "text"
+    signature = inspect.signature(value)
+    bare = [p.replace(annotation=inspect.Parameter.empty) for p in signature.parameters.values()]
+    return str(signature.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+
+
+def test_names_are_those_stored():
+    assert sorted(undegrade.__all__) == sorted(NAMES)
+    assert dir(undegrade) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+def test_shape_and_documentation(name):
+    value = getattr(undegrade, name)
+    assert shape(value) == NAMES[name]
+    if name != "__version__":
+        assert inspect.getdoc(value)
+
+
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="restorex"):
+        _ = undegrade.restorex
