@@ -1,0 +1,36 @@
+"""Score degraded inputs against what the benchmarks' own inputs score."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["command"]
+
+
+def command(
+    data: Annotated[Path, typer.Argument(help="Folder with train/, train_pairs/, depth/ and test/SET.")],
+    *,
+    task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there; - for stdout.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table there.")] = None,
+) -> None:
+    """Degrade the pictures of a data folder and set their PSNR beside the figures of the literature."""
+    from undegrade import api
+
+    calibration = api.calibrate(data, tasks=task or (), seed=seed)
+    text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False)
+    if str(json_file) == "-":
+        typer.echo(text)
+        return
+    typer.echo(calibration.to_markdown())
+    for path, content in ((json_file, text + "\n"), (markdown, calibration.to_markdown())):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+    for name in calibration.missing:
+        typer.echo(f"undegrade: {data / name}: not there, left out", err=True)

@@ -1,0 +1,70 @@
+"""Make degraded versions of clean pictures, or a contact sheet of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from undegrade.core.errors import UsageError
+
+__all__ = ["command"]
+
+
+def command(
+    paths: Annotated[list[Path], typer.Argument(help="Clean pictures and folders of them.")],
+    *,
+    task: Annotated[str, typer.Option("--task", "-t", help="Whose degradation: name or alias of a task.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Folder for the results (PNG), or a file for one picture.")
+    ] = None,
+    sigma: Annotated[float | None, typer.Option(help="Noise level, 0-75.")] = None,
+    quality: Annotated[int | None, typer.Option(help="JPEG quality, 1-100.")] = None,
+    scale: Annotated[int | None, typer.Option(help="How many times smaller: 2, 3 or 4.")] = None,
+    pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
+    strength: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any other strength of the model, as name=value or name=[low, high]."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option("--contact-sheet", help="Write clean and degraded pictures side by side to this file."),
+    ] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="Real degraded pictures or folders to show on the contact sheet.")
+    ] = None,
+    columns: Annotated[int, typer.Option(help="Degraded versions in a row of the contact sheet.")] = 4,
+) -> int:
+    """Make degraded versions of clean pictures. The same seed and file name give the same result."""
+    from undegrade import api
+
+    if output is None and contact_sheet is None:
+        raise UsageError("nowhere to write: give -o FOLDER, or --contact-sheet FILE")
+    wish: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    wish |= dict(_pair(text) for text in strength or [])
+    if contact_sheet is not None:
+        sheet = api.contact_sheet(paths, task, beside=beside or (), columns=columns, seed=seed, **wish)
+        contact_sheet.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(contact_sheet)
+        typer.echo(contact_sheet)
+    failed = 0
+    if output is not None:
+        for done in api.degrade_files(paths, output, task, seed=seed, **wish):
+            if done.error:
+                failed += 1
+                typer.echo(f"undegrade: {done.source}: {done.error}", err=True)
+            else:
+                typer.echo(done.target)
+    return 1 if failed else 0
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """``gain=[0.4, 1.5]`` as name and value, the value read as YAML."""
+    import yaml
+
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise UsageError(f"--set {text}: write it as name=value, for example gain=0.75 or gain=[0.4, 1.5]")
+    return name.strip(), yaml.safe_load(value)
