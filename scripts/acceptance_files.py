@@ -208,9 +208,10 @@ def run(case: Case, folder: Path, weights: list[str]) -> tuple[bool, list[str]]:
         stderr=subprocess.PIPE,
         text=True,
         user=NOBODY if case.as_nobody and os.geteuid() == 0 else None,
-        preexec_fn=_small_files if case.small_disk and not mounted else None,
         env=os.environ | {"HOME": str(folder)},
     ) as process:
+        if case.small_disk and not mounted:  # then at least no file can grow beyond 64 KB
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (65536, 65536))
         assert process.stdout is not None
         assert process.stderr is not None
         told, errors = process.stdout.read(), process.stderr.read()
@@ -257,11 +258,6 @@ def _mount(place: Path) -> bool:
     """A file system of 64 KB there, if we may."""
     words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
-
-
-def _small_files() -> None:
-    """Where mounting is not allowed, at least no file can grow beyond 64 KB."""
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 
 
 def main() -> int:

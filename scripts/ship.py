@@ -12,8 +12,8 @@ from pathlib import Path
 
 from undegrade import networks
 from undegrade.engine import checkpoint
-from undegrade.engine.loop import pack_run
 from undegrade.engine.recipe import Recipe, shipped_recipes
+from undegrade.engine.run import pack_run
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 

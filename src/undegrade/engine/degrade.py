@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,10 +67,10 @@ def _apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mapp
     try:
         return task.degrade(clean, generator, **strength)
     except TypeError as error:
-        if "unexpected keyword" in str(error):
-            name = str(error).rsplit("'", 2)[-2]
-            raise UsageError(f"{name}: the degradation of {task.name} has no such strength") from None
-        raise
+        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        if unknown is None:
+            raise
+        raise UsageError(f"{unknown[1]}: the degradation of {task.name} has no such strength") from None
 
 
 @dataclass(frozen=True)

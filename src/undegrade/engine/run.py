@@ -1,0 +1,304 @@
+"""A training run: its network, averaged weights, optimiser, data and clock; where it stands, and how that is kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import yaml
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from undegrade import networks, tasks
+from undegrade._version import __version__
+from undegrade.core.errors import UsageError
+from undegrade.data.loader import batches
+from undegrade.data.patches import Patches
+from undegrade.engine import checkpoint
+from undegrade.engine.ema import Ema
+from undegrade.engine.recipe import Recipe
+from undegrade.engine.step import TrainStep
+from undegrade.networks._spec import NetworkSpec
+from undegrade.tasks import Task
+
+__all__ = ["Place", "Run", "open_patches", "pack_run"]
+
+CONTINUABLE = {
+    "steps",
+    "max_minutes",
+    "workers",
+    "cache_mb",
+    "save_every",
+    "validate_every",
+    "compile",
+    "data",
+    "card",
+    "expected",
+}
+"""Recipe keys that may differ between a run and its continuation."""
+
+FILE_STRENGTHS = {"layers", "kernels"}
+"""Strengths of degradations that name files, relative to the recipe's ``data``."""
+
+
+class Place(NamedTuple):
+    """Where this process stands among those that train together."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+
+class Run:
+    """Everything that a training step touches.
+
+    Args:
+        recipe: what is trained and how.
+        folder: of the run; holds ``recipe.yaml``, ``log.jsonl``, ``last.pt``, ``best.pt`` and the packed weights.
+        place: of this process.
+        fresh: forget what the folder holds.
+
+    Attributes:
+        step: optimiser steps done.
+        best: best mean validation score in dB.
+        scores: of the latest validation.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, place: Place, fresh: bool = False) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.folder, self.place = recipe, folder, place
+        self.task, self.spec = tasks.get(recipe.task), networks.catalog.get(recipe.network)
+        self.config = self.spec.configure(recipe.preset, **recipe.numbers)
+        self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.net = self.spec.build(self.config).to(place.device, memory_format=self.layout)  # type: ignore[call-overload]
+        if recipe.start:
+            _start_from(self.net, self.spec, self.config, recipe.start)
+        self.patches = open_patches(recipe, self.task)
+        self.ema = Ema(self.net, recipe.ema)
+        self.optimiser = _optimiser(self.net, recipe)
+        self.scaler = torch.amp.GradScaler(place.device.type, enabled=recipe.precision == "fp16")
+        self.step, self.best, self.scores = 0, -math.inf, dict[str, float]()
+        minutes = 0.0
+        if (folder / "last.pt").exists() and not fresh:
+            minutes = self._resume(folder / "last.pt")
+        elif self.leads:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
+            (folder / "log.jsonl").unlink(missing_ok=True)
+        self.clock = Clock(recipe, minutes, place)
+        self.module = self._wrapped()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that logs, validates and saves."""
+        return self.place.rank == 0
+
+    def due(self, every: int) -> bool:
+        """Whether something that happens every so many steps happens now; the last step is always such a time."""
+        return self.step % every == 0 or self.clock.done
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """(inputs, targets) on the device, this process's share, until the training is done."""
+        recipe = self.recipe
+        stream = batches(
+            self.patches,
+            # Without a time budget the plan must not depend on how far ahead workers ask.
+            lambda step: recipe.patch_at(self.clock.progress if recipe.max_minutes else step / recipe.steps),
+            first=self.step,
+            workers=recipe.workers,
+            rank=self.place.rank,
+            world=self.place.world,
+        )
+        colours = self.spec.channels(self.config)
+        self.clock.tick(self.step)
+        while not self.clock.done:
+            inputs, targets = (
+                part[:, :colours].to(self.place.device, memory_format=self.layout, non_blocking=True)
+                for part in next(stream)
+            )
+            yield inputs, targets
+
+    def finish_step(self) -> None:
+        """Takes the new weights into the average, counts the step and looks at the clock."""
+        self.ema.update(self.net)
+        self.step += 1
+        self.clock.tick(self.step)
+
+    def save(self, name: str) -> None:
+        """Writes a checkpoint of this name into the run's folder."""
+        state = {
+            "step": self.step,
+            "minutes": self.clock.minutes,
+            "best": self.best,
+            "scores": self.scores,
+            "recipe": self.recipe.to_dict(),
+            "net": self.net.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "ema_updates": self.ema.updates,
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.get_rng_state(),
+            "version": __version__,
+        }
+        checkpoint.save(self.folder / name, state)
+
+    def pack(self) -> Path:
+        """Writes the averaged weights with their card, usable by ``restore``; the card's path."""
+        state = {"step": self.step, "minutes": self.clock.minutes, "scores": self.scores}
+        return pack_run(self.ema.module, self.recipe, state, self.folder)
+
+    def _wrapped(self) -> nn.Module:
+        module: nn.Module = TrainStep(self.net, self.recipe.loss).train()
+        if self.recipe.compile:
+            module = torch.compile(module, dynamic=False)  # type: ignore[assignment]
+        return nn.parallel.DistributedDataParallel(module) if self.place.world > 1 else module
+
+    def _resume(self, path: Path) -> float:
+        """Takes everything over from a checkpoint; the minutes that were trained before."""
+        saved = checkpoint.load(path)
+        before, now = Recipe.from_dict(saved["recipe"]).to_dict(), self.recipe.to_dict()
+        changed = [key for key in now if now[key] != before[key] and key not in CONTINUABLE]
+        if changed:
+            raise UsageError(
+                f"{path.parent}: holds a run with other {', '.join(changed)}; "
+                "give another name, or start afresh (--fresh)"
+            )
+        self.net.load_state_dict(saved["net"])
+        self.ema.module.load_state_dict(saved["ema"])
+        self.ema.updates = saved["ema_updates"]
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.scaler.load_state_dict(saved["scaler"])
+        torch.set_rng_state(saved["random"])
+        self.step, self.best, self.scores = saved["step"], saved["best"], saved["scores"] or {}
+        return float(saved["minutes"])
+
+
+class Clock:
+    """How much of the training is done: the larger of the shares of steps and of minutes.
+
+    Attributes:
+        progress: 0..1, as of the last ``tick``; with several processes, the first one's watch counts.
+    """
+
+    def __init__(self, recipe: Recipe, minutes: float, place: Place) -> None:
+        self.recipe, self.place = recipe, place
+        self._before, self._start = minutes, time.monotonic()
+        self.progress = 0.0
+
+    @property
+    def minutes(self) -> float:
+        """Minutes of training so far, those before a restart included."""
+        return self._before + (time.monotonic() - self._start) / 60
+
+    @property
+    def done(self) -> bool:
+        """Whether steps or minutes have run out."""
+        return self.progress >= 1.0
+
+    def tick(self, step: int) -> None:
+        """Looks at the watch after ``step`` steps."""
+        self.progress = step / self.recipe.steps
+        if self.recipe.max_minutes:
+            share = torch.tensor(self.minutes / self.recipe.max_minutes, device=self.place.device)
+            if self.place.world > 1:
+                dist.broadcast(share, 0)
+            self.progress = max(self.progress, float(share))
+
+
+def open_patches(recipe: Recipe, task: Task) -> Patches:
+    """The stream of training patches that a recipe describes."""
+    sources = [
+        replace(
+            source,
+            clean=recipe.resolve(source.clean),
+            inputs=recipe.resolve(source.inputs),
+            targets=recipe.resolve(source.targets),
+            depth=recipe.resolve(source.depth),
+            strength={
+                key: recipe.resolve(Path(value)) if key in FILE_STRENGTHS else value
+                for key, value in source.strength.items()
+            },
+        )
+        for source in recipe.sources
+    ]
+    return Patches(
+        sources,
+        task.degrade,
+        margin=task.margin,
+        augmentation=recipe.augmentation,
+        held_back=recipe.held_back,
+        cache_mb=recipe.cache_mb,
+        seed=recipe.seed,
+    )
+
+
+def pack_run(
+    net: nn.Module, recipe: Recipe, state: Mapping[str, Any], folder: Path, card_folder: Path | None = None
+) -> Path:
+    """Writes the weights of a run and their card; returns the card's path.
+
+    Args:
+        net: with the averaged weights.
+        recipe: of the run.
+        state: of the run as its checkpoint tells: ``step``, ``minutes``, ``scores``.
+        folder: where ``<name>.safetensors`` goes.
+        card_folder: where ``<name>.toml`` goes, if not there too.
+    """
+    from undegrade.weights.card import Training
+    from undegrade.weights.pack import pack
+
+    spec = networks.catalog.get(recipe.network)
+    return pack(
+        net,
+        network=spec.name,
+        config=spec.configure(recipe.preset, **recipe.numbers),
+        preset=recipe.preset,
+        task=recipe.task,
+        path=folder / f"{recipe.name}.safetensors",
+        card_path=(card_folder or folder) / f"{recipe.name}.toml",
+        id=recipe.name,
+        train_size=(recipe.patches[-1].size,) * 2,
+        training=Training(
+            recipe=recipe.name,
+            data=", ".join(f"{source.clean or source.inputs} ({source.weight:g})" for source in recipe.sources),
+            steps=state["step"],
+            minutes=round(state["minutes"], 1),
+            seed=recipe.seed,
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+            versions={"torch": torch.__version__, "undegrade": __version__},
+            validation={name: round(score, 3) for name, score in (state["scores"] or {}).items()},
+        ),
+        **recipe.card,
+    )
+
+
+def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str) -> None:
+    """Copies what fits from other weights; entries of other shapes (another scale's tail) keep their fresh values."""
+    from undegrade.weights.load import load_network
+
+    given = load_network(start).state_dict()
+    own = net.state_dict()
+    fitting = {
+        name: value.to(own[name].dtype)
+        for name, value in given.items()
+        if name in own and own[name].shape == value.shape
+    }
+    if not fitting:
+        raise UsageError(f"start={start}: no entry fits {spec.name} {config}")
+    net.load_state_dict({**own, **fitting})
+
+
+def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam(W); biases, norms and other vectors are not decayed."""
+    parameters = [p for p in net.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
+    return kind([group for group in groups if group["params"]], lr=recipe.lr, betas=recipe.betas)
