@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from undegrade import load_network
 from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
 from undegrade.networks import catalog
+from undegrade.weights.checkpoint import read
 from undegrade.weights.load import _recognise, _Wish, open_weights
 
 STEMS = [
@@ -68,10 +69,11 @@ def wrappings(entries):
 
 @pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
 @pytest.mark.parametrize("wrapping", list(wrappings({})))
-def test_wrappings(official, save, wrapping, old):
-    entries = official(TRIAL)
-    net = load_network(save(wrappings(entries)[wrapping], old=old))
-    assert _equal(net, entries)
+def test_wrappings(save, wrapping, old):
+    entries = {"Encoder.0.weight": torch.rand(3, 2), "feat.bias": torch.rand(3)}
+    found = read(save(wrappings(entries)[wrapping], old=old)).entries
+    assert list(found) == list(entries)
+    assert all(torch.equal(found[name], entries[name]) for name in entries)
 
 
 def _equal(net, entries):
@@ -80,8 +82,8 @@ def _equal(net, entries):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".pt", ".pkl", ".ckpt", ".bin"])
-def test_suffix_does_not_matter(official, save, suffix):
-    assert _equal(load_network(save(official(TRIAL), f"x{suffix}")), official(TRIAL))
+def test_suffix_does_not_matter(save, suffix):
+    assert list(read(save({"a.weight": torch.ones(2)}, f"x{suffix}")).entries) == ["a.weight"]
 
 
 def test_safetensors_may_keep_a_shared_tensor_under_one_name(official, tmp_path, save):

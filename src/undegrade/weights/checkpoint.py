@@ -72,7 +72,8 @@ def read(path: str | Path) -> Checkpoint:
         raise WeightsError(f"{path}: only a git-lfs pointer, not the weights; fetch them with 'git lfs pull'")
     if head.lstrip()[:1] == b"<":
         raise WeightsError(f"{path}: a web page, not weights; the download link was answered with a page")
-    if path.suffix == ".safetensors" or head[8:9] == b"{":
+    # A safetensors file begins with the length of its header, eight bytes, and the header, JSON.
+    if path.suffix == ".safetensors" or (head[8:9] == b"{" and head[6:8] == b"\0\0"):
         return _read_safetensors(path)
     content = _read_pickle(path)
     entries = _unwrap(content)
@@ -114,14 +115,17 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _refusal(path: Path, message: str) -> str:
-    names = re.findall(r"(?:GLOBAL|class|function|global) `?([A-Za-z_][\w]*(?:\.\w+)+)", message) or _globals(path)
+    names = re.findall(r"GLOBAL `?([A-Za-z_][\w.]*)", message) or _globals(path)
     if not names:
         return "not a checkpoint: a pickle, but not one that torch.save wrote, or damaged"
-    top = names[0].split(".")[0]
-    if top in sys.stdlib_module_names or top == "nt":
-        return f"refused: reading it would call {names[0]}, that is, run code; nothing was run. Do not trust this file"
+    # torch names builtins without their module.
+    name = names[0] if "." in names[0] else f"builtins.{names[0]}"
+    if name.split(".")[0] in {*sys.stdlib_module_names, "nt"}:
+        return f"refused: reading it would call {name}, that is, run code; nothing was run. Do not trust this file"
+    if name.startswith("torch._utils"):
+        return "refused: a plain pickle of tensors, which cannot be read safely; write it with torch.save"
     return (
-        f"refused: it holds an object of {names[0]}, not only tensors (a whole module was saved?); reading it would "
+        f"refused: it holds an object of {name}, not only tensors (a whole module was saved?); reading it would "
         "run code. Where that code is at hand, save model.state_dict() instead"
     )
 

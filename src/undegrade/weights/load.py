@@ -65,6 +65,8 @@ def open_weights(
     """
     path, card = _locate(source)
     checkpoint = read(path)
+    if broken := [name for name, tensor in checkpoint.entries.items() if not torch.isfinite(tensor).all()]:
+        raise WeightsError(f"{path}: NaN or infinity in {_some(broken)}: a damaged file or a failed training")
     card = card or checkpoint.card
     wish = _Wish(_network_of(network, preset), preset, numbers)
     spec, config, official = _identify(path, checkpoint, card, wish)
@@ -242,11 +244,12 @@ def _check(source: str, missing: list[str], surplus: list[str], shapes: list[str
 
 
 def _differences(missing: list[str], surplus: list[str], shapes: list[str]) -> str:
-    def some(names: list[str]) -> str:
-        return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
     kinds = (("missing", missing), ("surplus", surplus), ("of another shape", shapes))
-    return "; ".join(f"{kind}: {some(names)}" for kind, names in kinds if names)
+    return "; ".join(f"{kind}: {_some(names)}" for kind, names in kinds if names)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _localise(module: nn.Module, spec: Spec, train_size: int | tuple[int, int]) -> nn.Module:

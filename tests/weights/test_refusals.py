@@ -1,0 +1,122 @@
+"""Files that must not be used: code inside, cut off, not weights at all. Each error is one line that says why."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from undegrade import load_network
+from undegrade.core.errors import WeightsError
+from undegrade.weights.checkpoint import read
+
+TENSORS = {"a.weight": torch.arange(2000.0), "b.weight": torch.ones(3, 3)}
+
+
+class Bomb:
+    """Pickled, it is a call that makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+class EvalBomb(Bomb):
+    def __reduce__(self):
+        return eval, (f"__import__('os').mkdir({str(self.path)!r})",)
+
+
+@pytest.mark.parametrize("bomb", [Bomb, EvalBomb])
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
+def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(save, tmp_path, bomb, old):
+    trap = tmp_path / "it ran"
+    path = save({"model": TENSORS, "epoch": bomb(trap)}, old=old)
+    with pytest.raises(WeightsError, match=r"refused: reading it would call \w+\.(mkdir|eval), that is, run code"):
+        load_network(path)
+    assert not trap.exists()
+    torch.load(path, weights_only=False)  # the trap is a real one
+    assert trap.exists()
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_a_plain_pickle_is_refused_and_does_not_run(tmp_path, protocol):
+    trap = tmp_path / "it ran"
+    path = tmp_path / "x.pkl"
+    path.write_bytes(pickle.dumps({"model": Bomb(trap)}, protocol=protocol))
+    with pytest.raises(WeightsError):
+        load_network(path)
+    assert not trap.exists()
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["zip", "old"])
+def test_a_whole_module_is_refused_with_the_way_out(save, old):
+    with pytest.raises(WeightsError, match=r"object of torch\.nn\.\S+, .*whole module.*save model\.state_dict\(\)"):
+        load_network(save(nn.Sequential(nn.Conv2d(3, 3, 1)), old=old))
+
+
+def test_plain_values_beside_the_tensors_are_harmless(save):
+    content = {
+        "model": OrderedDict(TENSORS),
+        "args": argparse.Namespace(lr=1e-3, names=["a"]),
+        "best": np.float64(31.5),
+        "steps": np.int64(7),
+        "optimizer": {"state": {}, "param_groups": [{"lr": 1e-3, "betas": (0.9, 0.999)}]},
+    }
+    assert list(read(save(content)).entries) == list(TENSORS)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.1, 0.5, 0.99])
+@pytest.mark.parametrize("kind", ["zip", "old", "safetensors"])
+def test_cut_off(save, tmp_path, kind, share):
+    if kind == "safetensors":
+        path = tmp_path / "x.safetensors"
+        save_file(TENSORS, path)
+    else:
+        path = save({"model": TENSORS}, old=kind == "old")
+    content = path.read_bytes()
+    path.write_bytes(content[: max(4, int(share * len(content)))])
+    with pytest.raises(WeightsError, match=r"cut off or .*get it again$") as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_that_are_no_numbers(save):
+    path = save(TENSORS | {"b.weight": torch.full((3, 3), float("inf"))})
+    with pytest.raises(WeightsError, match=r"NaN or infinity in b\.weight: a damaged file"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00", "git-lfs pointer"),
+        (b"<!DOCTYPE html><html>", "a web page"),
+        (b"GIF89a and so on", "not a checkpoint"),
+        (b"{}" * 100, "not a checkpoint"),
+    ],
+)
+def test_not_weights(tmp_path, content, message):
+    path = tmp_path / "x.pth"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=message):
+        read(path)
+
+
+def test_missing_file_and_no_tensors(save, tmp_path):
+    with pytest.raises(WeightsError, match="no such file"):
+        load_network(tmp_path / "none.pth")
+    with pytest.raises(WeightsError, match="no tensors inside; found the keys epoch, names"):
+        read(save({"epoch": 1, "names": []}))
+    with pytest.raises(WeightsError, match="no tensors inside; found a list"):
+        read(save([1, 2]))
