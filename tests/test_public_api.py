@@ -19,6 +19,7 @@ NAMES = {
     "convert": "(checkpoint, output, **fields)",
     "create_network": "(network, preset=None, **numbers)",
     "evaluate": "(task, **settings)",
+    "degrade": "(image, task, seed=0, **strength)",
     "list_networks": "(pattern='*')",
     "list_presets": "(network, pattern='*')",
     "list_tasks": "(pattern='*')",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from undegrade.api import (
         convert,
         create_network,
+        degrade,
         evaluate,
         list_networks,
         list_presets,
@@ -48,6 +49,7 @@ __all__ = [
     "__version__",
     "convert",
     "create_network",
+    "degrade",
     "evaluate",
     "list_networks",
     "list_presets",

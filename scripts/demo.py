@@ -1,0 +1,74 @@
+"""What `make demo` does: spoils three bundled photographs, restores them with the shipped weights, shows the gain.
+
+    python scripts/demo.py                 the bundled samples, with PSNR
+    python scripts/demo.py my-photo.jpg    any picture of yours
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import undegrade
+
+SAMPLES = Path(__file__).parents[1] / "examples" / "samples"
+OUT = Path("demo")
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two 8-bit pictures, in dB."""
+    return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other.astype(float)) ** 2)))
+
+
+def side_by_side(*pictures: Image.Image) -> Image.Image:
+    """The pictures in a row, with a thin white line between."""
+    width, height = pictures[0].size
+    row = Image.new("RGB", ((width + 4) * len(pictures) - 4, height), "white")
+    for number, picture in enumerate(pictures):
+        row.paste(picture.convert("RGB").resize((width, height), Image.Resampling.BICUBIC), (number * (width + 4), 0))
+    return row
+
+
+def restore_photo(path: Path) -> None:
+    """One picture of the user's."""
+    start = time.perf_counter()
+    before = Image.open(path)
+    after = undegrade.restore(path, task="denoising")
+    seconds = time.perf_counter() - start
+    after.save(OUT / f"{path.stem}.restored.png")
+    side_by_side(before, after).save(OUT / f"{path.stem}.before-after.png")
+    print(f"{path.name}: {before.width}x{before.height} denoised in {seconds:.1f} s")
+    print(f"look at {OUT / f'{path.stem}.before-after.png'}")
+
+
+def restore_samples() -> None:
+    """Every sample ``<name>.<task>.png`` beside its clean ``<name>.png``."""
+    print(f"{'picture':<14}{'task':<22}{'spoilt':>9}{'restored':>10}{'time':>9}")
+    for path in sorted(SAMPLES.glob("*.*.*")):
+        name, task = path.stem.split(".")
+        clean, spoilt = (Image.open(file).convert("RGB") for file in (SAMPLES / f"{name}.png", path))
+        start = time.perf_counter()
+        restored = undegrade.restore(spoilt, task=task)
+        seconds = time.perf_counter() - start
+        before, after = (psnr(np.asarray(clean), np.asarray(picture)) for picture in (spoilt, restored))
+        print(f"{name:<14}{task:<22}{before:>6.2f} dB{after:>7.2f} dB{seconds:>7.1f} s")
+        side_by_side(spoilt, restored, clean).save(OUT / f"{name}.{task}.before-after-clean.png")
+    print(f"look at the pictures in {OUT}/: spoilt, restored, clean")
+
+
+def main() -> None:
+    """The samples, or the pictures named on the command line."""
+    OUT.mkdir(exist_ok=True)
+    if photos := [Path(argument) for argument in sys.argv[1:]]:
+        for photo in photos:
+            restore_photo(photo)
+    else:
+        restore_samples()
+
+
+if __name__ == "__main__":
+    main()
