@@ -5,10 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError
 from undegrade.inference.backend import TorchBackend
 from undegrade.inference.restorer import Restorer
 from undegrade.networks import catalog
+from undegrade.ops.bayer import from_single
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -120,9 +122,7 @@ class Starved(TorchBackend):
     def run(self, x):
         self.asked = max(self.asked, x.shape[-1] * x.shape[-2])
         if x.shape[-1] * x.shape[-2] > self.limit:
-            raise RuntimeError(
-                "[enforce fail] DefaultCPUAllocator: can't allocate memory"
-            )
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
         return super().run(x)
 
 
@@ -195,6 +195,17 @@ def test_hooks_of_the_task_meet_the_parameters(probe, picture):
     assert torch.allclose(restorer.tensor(x), x.expand(-1, 3, -1, -1))
     with pytest.raises(UsageError, match="no picture to blend with"):
         restorer.tensor(x, strength=0.5)
+
+
+@pytest.mark.parametrize("pattern", ["RGGB", "GBRG"])
+def test_one_channel_mosaic_gives_the_colour_picture_of_the_zero_filled_form(probe, pattern):
+    task = tasks.get("demosaicing")
+    restorer = probe(restorer={"task": task, "parameters": {"pattern": pattern}})
+    raw = torch.rand(20, 26, generator=torch.Generator().manual_seed(0)).numpy()
+    zero_filled = from_single(torch.from_numpy(raw)[None], pattern)
+    out = restorer(raw)
+    assert out.shape == (20, 26, 3)
+    assert np.allclose(out, restorer(zero_filled).permute(1, 2, 0).numpy())
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,13 @@ def degrade(clean: Tensor, generator: torch.Generator, **strength: Any) -> Tenso
     return bayer_mosaic(clean, generator, **strength)
 
 
+def prepare(picture: Tensor, pattern: str = "RGGB") -> Tensor:
+    """A one-channel mosaic becomes the zero-filled form; three channels are taken to be it already."""
+    from undegrade.ops.bayer import from_single
+
+    return from_single(picture, pattern) if picture.shape[-3] == 1 else picture
+
+
 TASK = Task(
     name="demosaicing",
     title="Demosaicing",
@@ -31,6 +38,7 @@ TASK = Task(
         ),
     ),
     degrade=degrade,
+    prepare=prepare,
     protocol="demosaic-cpsnr",
     benchmarks=("mcmaster", "kodak24", "cbsd68", "urban100"),
 )
