@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from undegrade.engine.evaluate import EvalReport, ImageScore
 
 
 def command(
@@ -83,7 +80,7 @@ class _Table:
         self.quiet = quiet
         self.columns: tuple[str, ...] = ()
 
-    def row(self, image: ImageScore) -> None:
+    def row(self, image: Any) -> None:
         if self.quiet:
             return
         figures = image.to_dict()
@@ -98,7 +95,7 @@ class _Table:
         )
         print(f"{name[-28:]:<28}" + "".join(f"{cell:>13}" for cell in cells))
 
-    def end(self, report: EvalReport) -> None:
+    def end(self, report: Any) -> None:
         """The mean, and everything the figures depend on."""
         self._line(f"mean of {len(report.images)}", report.mean)
         strength = ", ".join(f"{name} {value}" for name, value in report.strength.items())
@@ -110,7 +107,7 @@ class _Table:
         print(f"  ruler        {report.protocol['name']}: {report.protocol['title']}")
 
 
-def _beside(report: EvalReport) -> None:
+def _beside(report: Any) -> None:
     """Published figures under ours, each table with its source."""
     from undegrade import api
 
