@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
-from undegrade.networks.layers.strips import Band, band, filter_profile
 
 __all__ = ["SPEC", "CCNet", "CCNetConfig"]
 
@@ -50,32 +50,44 @@ class GatedUnit(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> same shape."""
         n = self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return F.gelu(F.gelu(self.depthwise(self.value(n))) * self.gate(n))
+        return gelu(multiply(gelu(self.depthwise(self.value(n))), self.gate(n)))
 
 
-class StripPair(nn.Module):
-    """Taps of two strips along one axis, the second dilated so that it continues where the first ends."""
+class Strip(nn.Module):
+    """One filter along the width or the height, its taps made from the mean of what it is applied to.
 
-    def __init__(self, width: int, size: int) -> None:
+    Args:
+        width: channels, which all share the filter.
+        size: number of taps.
+        dilation: distance of the taps.
+        axis: of the tensor, 2 for the height or 3 for the width.
+    """
+
+    def __init__(self, width: int, size: int, dilation: int, axis: int) -> None:
         super().__init__()
-        self.dense = nn.Conv2d(width, size, 1, bias=False)
-        self.dilated = nn.Conv2d(width, size, 1, bias=False)
-        self.dilation = (size + 1) // 2
+        self.taps = nn.Conv2d(width, size, 1, bias=False)
+        self.dilation, self.axis = dilation, axis
 
-    def forward(self, profile: Tensor) -> list[Band]:
-        """Both strips as one banded matrix.
+    def forward(self, u: Tensor) -> Tensor:
+        """(B, c, h, w) -> same shape, reflected at the borders as often as the taps reach."""
+        channels, size = u.shape[1], self.taps.out_channels
+        taps = torch.sigmoid(self.taps(u.mean((2, 3), keepdim=True)))  # (B, size, 1, 1), in 0..1 and not normalised
+        filters = taps.view(-1, 1, 1, size, 1) if self.axis == 2 else taps.view(-1, 1, 1, 1, size)
+        padded = _reflect(u, self.dilation * (size // 2), self.axis)
+        # Picture by picture a depthwise convolution that keeps the channels-last layout.
+        filtered = [
+            F.conv2d(picture, kernel.expand(channels, -1, -1, -1), groups=channels, dilation=self.dilation)
+            for picture, kernel in zip(torch.split(padded, 1), filters, strict=True)
+        ]
+        return torch.cat(filtered) if len(filtered) > 1 else filtered[0]
 
-        Args:
-            profile: (B, C, length), the map's mean over the other axis. Each strip's taps follow from the mean of what
-                it is applied to, and filtering commutes with the mean over the other axis: no map in between is needed.
-        """
-        first = _taps(self.dense, profile)
-        second = _taps(self.dilated, filter_profile(profile, first, 1))
-        return band(first, second, self.dilation, profile.shape[-1])
 
-
-def _taps(layer: nn.Module, profile: Tensor) -> Tensor:
-    return torch.sigmoid(layer(profile.mean(-1)[:, :, None, None])).flatten(1)
+def _reflect(x: Tensor, pad: int, axis: int) -> Tensor:
+    while pad:
+        step = min(pad, x.shape[axis] - 1)
+        x = F.pad(x, (0, 0, step, step) if axis == 2 else (step, step, 0, 0), mode="reflect")
+        pad -= step
+    return x
 
 
 class StripUnit(nn.Module):
@@ -85,23 +97,13 @@ class StripUnit(nn.Module):
         super().__init__()
         self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
         self.beta = nn.Parameter(torch.ones(width, 1, 1))
-        self.along_width = StripPair(width, size)
-        self.along_height = StripPair(width, size)
+        # The second strip of each pair continues where the first ends.
+        dilations = (1, (size + 1) // 2)
+        self.strips = nn.Sequential(*(Strip(width, size, dilation, axis) for axis in (3, 2) for dilation in dilations))
 
     def forward(self, u: Tensor) -> Tensor:
         """(B, c, h, w) -> same shape."""
-        v = _along_width(self.along_width(u.mean(2)), u)
-        v = _along_height(self.along_height(v.mean(3)), v)
-        return torch.addcmul(self.beta * u, self.gamma, v)
-
-
-def _along_width(blocks: list[Band], u: Tensor) -> Tensor:
-    rows = u.flatten(1, 2)  # (B, c h, w)
-    return torch.cat([rows[..., b.first : b.last] @ b.rows.mT for b in blocks], -1).view_as(u)
-
-
-def _along_height(blocks: list[Band], u: Tensor) -> Tensor:
-    return torch.cat([b.rows[:, None] @ u[:, :, b.first : b.last] for b in blocks], 2)
+        return add_product(multiply(self.strips(u), self.gamma), self.beta, u)
 
 
 class Strips(nn.Module):
@@ -129,8 +131,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> same shape."""
-        out: Tensor = x + self.conv(self.strips(self.gated(x)))
-        return out
+        return add(self.conv(self.strips(self.gated(x))), x)
 
 
 class CCNet(MimoUNet):
@@ -179,10 +180,10 @@ _STRIPS = {
         ("gamma", "gamma"),
         ("beta", "beta"),
         # The official H runs along the width, W along the height.
-        ("H_spatial_att.0.conv.weight", "along_width.dense.weight"),
-        ("H_spatial_att.1.conv.weight", "along_width.dilated.weight"),
-        ("W_spatial_att.0.conv.weight", "along_height.dense.weight"),
-        ("W_spatial_att.1.conv.weight", "along_height.dilated.weight"),
+        ("H_spatial_att.0.conv.weight", "strips.0.taps.weight"),
+        ("H_spatial_att.1.conv.weight", "strips.1.taps.weight"),
+        ("W_spatial_att.0.conv.weight", "strips.2.taps.weight"),
+        ("W_spatial_att.1.conv.weight", "strips.3.taps.weight"),
     )
 }
 

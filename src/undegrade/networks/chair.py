@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
 
 __all__ = ["SPEC", "ChaIR", "ChairConfig"]
@@ -57,12 +57,15 @@ class ChannelFilter(nn.Module):
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
         weights = torch.tanh(self.norm(self.taps(u.mean((2, 3), keepdim=True))))
         left, centre, right = weights.chunk(3, 1)  # each (B, C, 1, 1)
-        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as three products of shifted channels; beyond
-        # either end of the channel axis stands the channel next to the last one.
-        left, centre, right = self.gamma * left, self.gamma * centre + self.beta, self.gamma * right
-        before = torch.cat([u[:, 1:2], u[:, :-1]], 1)
-        after = torch.cat([u[:, 1:], u[:, -2:-1]], 1)
-        return torch.addcmul(torch.addcmul(centre * u, left, before), right, after)
+        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as three products of shifted channels. Beyond
+        # either end stands the channel next to the last one: its weight joins the other neighbour's.
+        gamma, beta = self.gamma, self.beta
+        above = torch.cat([right[:, :1] + left[:, :1], right[:, 1:-1]], 1) * gamma[:-1]
+        below = torch.cat([left[:, 1:-1], left[:, -1:] + right[:, -1:]], 1) * gamma[1:]
+        v = (centre * gamma + beta) * u
+        v[:, :-1].addcmul_(above, u[:, 1:])
+        v[:, 1:].addcmul_(below, u[:, :-1])
+        return v
 
 
 class SerialBranches(nn.Module):
@@ -81,16 +84,16 @@ class SerialBranches(nn.Module):
         """(B, C, h, w) -> same shape."""
         branches, last = [], u
         for layer in self.convs:
-            last = F.gelu(layer(last))
+            last = gelu(layer(last))
             branches.append(last)
         # The mean of the sum is the sum of the means: no map of the sum is needed.
         squeezed = self.squeeze(sum(branch.mean((2, 3), keepdim=True) for branch in branches))
         scores = torch.cat([score(squeezed) for score in self.scores], 1)
         weights = scores.softmax(1).chunk(4, 1)  # over all 4 C scores at once, not over the four branches
-        mixed = weights[0] * branches[0]
+        mixed = multiply(branches[0], weights[0])
         for weight, branch in zip(weights[1:], branches[1:], strict=True):
-            mixed = torch.addcmul(mixed, weight, branch)
-        return torch.addcmul(u, self.gamma, self.out(mixed))
+            mixed = add_product(mixed, weight, branch)
+        return add(multiply(self.out(mixed), self.gamma), u)
 
 
 class Block(nn.Module):
@@ -105,9 +108,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> same shape."""
-        u = F.gelu(self.depthwise(F.gelu(self.conv1(x))))
-        out: Tensor = x + self.conv2(self.attention(u))
-        return out
+        u = gelu(self.depthwise(gelu(self.conv1(x))))
+        return add(self.conv2(self.attention(u)), x)
 
 
 class ChaIR(MimoUNet):
