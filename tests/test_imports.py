@@ -28,7 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"core", "api"},
     "web": {"core", "api"},
 }
-FREE = {"__init__", "_version", "api"}
+FREE = {"__init__", "__main__", "_version", "api"}
 
 
 def imports(path: Path) -> set[str]:
