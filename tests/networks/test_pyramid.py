@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from undegrade.networks.layers import pyramid
-from undegrade.networks.layers.pyramid import KeyLine, PyramidAttention, diagonal_box, strips
+from undegrade.networks.layers.pyramid import KeyLine, PyramidAttention, Row, diagonal_box, strips
 
 
 @pytest.fixture
@@ -85,7 +85,8 @@ def test_diagonal_box_adds_nine_offsets_within_each_size(rows: int) -> None:
     torch.manual_seed(rows)
     products = [torch.randn(rows, columns, h, w, dtype=torch.float64) for h, w in sizes]
     joined = line.join([p.flatten(0, 1).unsqueeze(0) for p in products]).view(rows, columns, -1)
-    boxed = torch.stack([row.clone() for row in diagonal_box(iter(joined.clone()), line)])
+    sources = (Row(numbers.clone(), line) for numbers in joined)
+    boxed = torch.stack([row.numbers.clone() for row in diagonal_box(sources, line)])
 
     expected = []
     for p in products:
@@ -103,7 +104,7 @@ def test_strips_cover_every_column_once() -> None:
         parts = strips(width, keys)
         assert [x for part in parts for x in range(width)[part.columns]] == list(range(width))
         for part in parts:
-            inside = list(range(width)[part.reach])[part.inner]
+            inside = list(range(width)[part.reach][part.near][part.inner])
             assert inside == list(range(width))[part.columns]
 
 

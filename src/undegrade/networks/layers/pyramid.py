@@ -18,10 +18,10 @@ Both are one operator, the *diagonal box*: pixel and key move together, nine pro
 one after the other, in strips of a few columns, and at most three rows of each kind exist at a time: memory grows
 with the pixels, not with their square.
 
-Layout: the key positions of all sizes lie in one line, row by row, each row followed by one empty position (zero key,
-zero value, weight zero). A row of queries is an array (B, columns, keys); in its flattened form, one column to the
-right together with one key to the right is always (keys + 1) numbers further on, and the empty positions absorb what
-leaves a row at its ends.
+Layout: the key positions of all sizes lie in one line, row by row, each row followed by one empty position and each
+size by one empty row (zero key, zero value, weight zero). A row of pixels is an array (B, columns, line); in its
+flattened form, one column to the right together with one key to the right is always (line + 1) numbers further on,
+and the empty positions absorb what leaves a row at its ends.
 """
 
 from __future__ import annotations
@@ -40,8 +40,10 @@ __all__ = ["KeyLine", "PyramidAttention", "attend"]
 LEVELS = 5
 SHARPNESS = 10.0
 NORM_FLOOR = 9.999999747378752e-05  # 1e-4 as float32 holds it, in double precision too
-NUMBERS_PER_ROW = 800_000  # of a strip: columns x keys. Seven such rows exist at a time.
-LEAST_COLUMNS = 16
+# A strip has as many columns as keep one of the seven rows of it below this size, so that they stay in a core's cache,
+NUMBERS_PER_ROW = 400_000
+# but no fewer than these: up to four more are computed on top.
+LEAST_COLUMNS = 24
 
 
 class PyramidAttention(nn.Module):
@@ -71,17 +73,17 @@ class PyramidAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) with H, W >= 2 -> same shape."""
+        gathered = attend(self.query(x).permute(0, 2, 3, 1), *self.keys_and_values(x))
+        return torch.add(x * self.residual, gathered.permute(0, 3, 1, 2), alpha=1 / 4)
+
+    def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, KeyLine]:
+        """Keys, values, factors of the scores, and the line they lie on, for ``attend``."""
         sizes = [x, *(self.resize(x, 1 - level / 10) for level in range(1, LEVELS))]
         line = KeyLine([(size.shape[2], size.shape[3]) for size in sizes])
+        values = line.join(self.value(size) for size in sizes)
         keys = [self.key(size) for size in sizes]
-        gathered = attend(
-            self.query(x).permute(0, 2, 3, 1),
-            line.join(keys),
-            line.join([self.value(size) for size in sizes]),
-            line.join([SHARPNESS / patch_norm(key) for key in keys]).squeeze(1),
-            line,
-        )
-        return torch.add(gathered.permute(0, 3, 1, 2) / 4, x, alpha=self.residual)
+        factors = line.join(SHARPNESS / patch_norm(key) for key in keys)
+        return line.join(keys), values, factors, line
 
     def resize(self, x: Tensor, factor: float) -> Tensor:
         """Bicubic, no antialiasing; the side becomes floor(side * factor)."""
@@ -99,7 +101,7 @@ class KeyLine:
     """The positions of all sizes in one line; see Layout above.
 
     Args:
-        sizes: height and width of every size.
+        sizes: height and width of every size, the largest first.
 
     Attributes:
         length: number of positions, empty ones included.
@@ -107,21 +109,23 @@ class KeyLine:
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]]) -> None:
-        self.length = 0
         self.spans: list[tuple[int, int, int]] = []
+        self.length = sizes[0][1] + 1  # an empty row above the first size
         for height, width in sizes:
-            start, self.length = self.length, self.length + height * (width + 1)
-            self.spans.append((start, self.length, width + 1))
+            start, stop = self.length, self.length + height * (width + 1)
+            self.spans.append((start, stop, width + 1))
+            self.length = stop + width + 1
 
-    def join(self, maps: Sequence[Tensor]) -> Tensor:
+    def join(self, maps: Iterable[Tensor]) -> Tensor:
         """One map (B, C, h, w) per size -> (B, C, length), zero at the empty positions."""
-        return torch.cat([F.pad(features, (0, 1)).flatten(2) for features in maps], 2)
+        rows = [F.pad(features, (0, 1, 0, 1)).flatten(2) for features in maps]
+        return torch.cat([torch.zeros_like(rows[0][..., : self.spans[0][0]]), *rows], 2)
 
     def closed(self, like: Tensor) -> Tensor:
         """(length): -inf at the empty positions, 0 elsewhere; added to scores, it gives them weight zero."""
-        mask = like.new_zeros(self.length)
+        mask = like.new_full((self.length,), -torch.inf)
         for start, stop, pitch in self.spans:
-            mask[start + pitch - 1 : stop : pitch] = -torch.inf
+            mask[start:stop].view(-1, pitch)[:, :-1] = 0
         return mask
 
 
@@ -130,9 +134,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyL
 
     Args:
         query: (B, H, W, c).
-        key: (B, c, length of the line).
-        value: (B, C, length of the line), zero at the empty positions, like ``key``.
-        factor: (B, length of the line), multiplies all scores of a key.
+        key: (B, c, line), zero at the empty positions.
+        value: (B, C, line), zero at the empty positions.
+        factor: (B, 1, line), multiplies all scores of a key.
         line: the layout of the keys.
 
     Returns:
@@ -141,31 +145,31 @@ def attend(query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyL
     dtype = query.dtype
     if dtype in (torch.float16, torch.bfloat16):  # the sums and the softmax need more digits
         query, key, value, factor = (t.float() for t in (query, key, value, factor))
-    values = value.transpose(1, 2).contiguous()
-    out: Tensor = _Attend.apply(query.contiguous(), key, values, factor, line)  # type: ignore[no-untyped-call]
+    out: Tensor = _Attend.apply(query, key, value, factor, line)  # type: ignore[no-untyped-call]
     return out.to(dtype)
 
 
 class _Attend(torch.autograd.Function):
-    """``attend`` with values as (B, length, C). The backward pass recomputes the weights, so none are kept."""
+    """``attend``. The backward pass recomputes the weights, so that none are kept."""
 
     @staticmethod
-    def forward(  # noqa: PLR0917 (apply takes positions only)
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyLine
-    ) -> Tensor:
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyLine) -> Tensor:
         ctx.save_for_backward(query, key, value, factor)
         ctx.line = line
-        closed, factor = line.closed(query), factor.unsqueeze(1)
-        out = torch.empty(*query.shape[:3], value.shape[2], dtype=query.dtype, device=query.device)
+        closed, values = line.closed(query), value.transpose(1, 2)
+        out = query.new_empty(*query.shape[:3], value.shape[1])
         for strip in strips(query.shape[2], line.length):
 
-            def weights(columns: slice = strip.reach) -> Iterator[Tensor]:
-                for scores in diagonal_box(row_products(query[:, :, columns], key), line):
-                    torch.addcmul(closed, scores, factor, out=scores)
-                    yield torch.softmax(scores, -1, out=scores)
+            def weights(strip: Strip = strip) -> Iterator[Row]:
+                near: Row | None = None
+                for row in diagonal_box(row_products(query[:, :, strip.reach], key, line), line):
+                    near = near or Row(row.numbers[:, strip.near], line)
+                    torch.addcmul(closed, near.numbers, factor, out=near.numbers)
+                    torch.softmax(near.numbers, -1, out=near.numbers)
+                    yield near
 
-            for y, boxed in enumerate(diagonal_box(weights(), line)):
-                out[:, y, strip.columns] = boxed[:, strip.inner] @ value
+            for y, row in enumerate(diagonal_box(weights(), line)):
+                out[:, y, strip.columns] = row.numbers[:, strip.inner] @ values
         return out
 
     @staticmethod
@@ -173,103 +177,130 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, factor = ctx.saved_tensors
         line: KeyLine = ctx.line
-        closed, factor = line.closed(query), factor.unsqueeze(1)
-        values = value.transpose(1, 2)
-        grad = grad.contiguous()
-        grad_query = torch.empty_like(query)
-        grad_key, grad_value, grad_factor = (torch.zeros_like(t) for t in (key, value, factor))
+        closed = line.closed(query)
+        grad_query, grad_key, grad_value, grad_factor = (torch.zeros_like(t) for t in (query, key, value, factor))
         for strip in strips(query.shape[2], line.length):
 
-            def weights_and_products(strip: Strip = strip) -> Iterator[Tensor]:
-                """Row by row the weights and the gradient of the scores times the factor, in one (2, B, n, keys)."""
+            def weights_and_slopes(strip: Strip = strip) -> Iterator[Row]:
+                """Row by row the weights, and the gradient of the boxed products, in one array (2, B, n, line)."""
                 nonlocal grad_factor
-                both: Tensor | None = None
-                raw = diagonal_box(row_products(query[:, :, strip.reach], key), line)
-                slopes = diagonal_box(row_products(grad[:, :, strip.reach], values), line)
-                for scores, slope in zip(raw, slopes, strict=True):
-                    if both is None:
-                        both = torch.empty(2, *scores.shape, dtype=scores.dtype, device=scores.device)
-                    weights, products = both
+                scores_of = diagonal_box(row_products(query[:, :, strip.reach], key, line), line)
+                slopes_of = diagonal_box(row_products(grad[:, :, strip.reach], value, line), line)
+                both: Row | None = None
+                for boxed, boxed_slopes in zip(scores_of, slopes_of, strict=True):
+                    scores, slopes = boxed.numbers[:, strip.near], boxed_slopes.numbers[:, strip.near]
+                    both = both or Row(torch.stack([scores, slopes]), line)
+                    weights, products = both.numbers
                     torch.addcmul(closed, scores, factor, out=weights)
                     torch.softmax(weights, -1, out=weights)
                     # softmax: d score = a (d a - sum of a d a)
-                    slope.mul_(weights)
-                    slope.addcmul_(weights, slope.sum(-1, keepdim=True), value=-1)
-                    torch.mul(slope, factor, out=products)
-                    grad_factor += slope.mul_(scores)[:, strip.inner].sum(1, keepdim=True)
+                    torch.mul(weights, slopes, out=products)
+                    products.addcmul_(weights, products.sum(-1, keepdim=True), value=-1)
+                    grad_factor += scores.mul_(products)[:, strip.inner].sum(1, keepdim=True)
+                    products.mul_(factor)
                     yield both
 
-            for y, boxed in enumerate(diagonal_box(weights_and_products(), line)):
-                weights, products = boxed[:, :, strip.inner]
-                grad_value.baddbmm_(weights.transpose(1, 2), grad[:, y, strip.columns])
+            for y, both in enumerate(diagonal_box(weights_and_slopes(), line)):
+                weights, products = both.numbers[:, :, strip.inner]
+                grad_value.baddbmm_(grad[:, y, strip.columns].transpose(1, 2), weights)
                 grad_query[:, y, strip.columns] = products @ key.transpose(1, 2)
                 grad_key.baddbmm_(query[:, y, strip.columns].transpose(1, 2), products)
-        return grad_query, grad_key, grad_value, grad_factor.squeeze(1), None
+        return grad_query, grad_key, grad_value, grad_factor, None
 
 
 class Strip:
-    """Columns that are computed together: ``columns`` of the picture, ``reach`` with the two more that each of the
-    two boxes in a row needs on either side, ``inner`` the former inside the latter."""
+    """Columns of the picture that are computed together.
+
+    Each of the two boxes in a row looks one column further on either side, if there is one.
+
+    Attributes:
+        columns: what is computed, in columns of the picture.
+        reach: where products are needed, in columns of the picture.
+        near: where weights are needed, in columns of ``reach``.
+        inner: ``columns`` in columns of ``near``.
+    """
 
     def __init__(self, start: int, stop: int, width: int) -> None:
-        first = max(start - 2, 0)
+        first, last = max(start - 1, 0), min(stop + 1, width)
+        left, right = max(start - 2, 0), min(stop + 2, width)
         self.columns = slice(start, stop)
-        self.reach = slice(first, min(stop + 2, width))
+        self.reach = slice(left, right)
+        self.near = slice(first - left, last - left)
         self.inner = slice(start - first, stop - first)
 
 
 def strips(width: int, keys: int) -> list[Strip]:
     """Strips of about equal width that cover a row, as wide as memory allows."""
-    most = max(NUMBERS_PER_ROW // keys, LEAST_COLUMNS)
-    count = -(-width // most)
+    count = -(-width // max(NUMBERS_PER_ROW // keys, LEAST_COLUMNS))
     edges = [width * i // count for i in range(count + 1)]
     return [Strip(start, stop, width) for start, stop in pairwise(edges)]
 
 
-def row_products(left: Tensor, right: Tensor) -> Iterator[Tensor]:
-    """For every row: (B, H, n, c) and (B, c, keys) -> H times (B, n, keys), all in the same memory."""
-    product: Tensor | None = None
-    for row in left.unbind(1):
-        product = torch.bmm(row, right, out=product) if product is not None else torch.bmm(row, right)
-        yield product
+class Row:
+    """A row of pixels against the line of keys, and the parts of it that the box adds up.
+
+    Args:
+        numbers: (..., columns, line).
+        line: the layout of the keys.
+    """
+
+    def __init__(self, numbers: Tensor, line: KeyLine) -> None:
+        self.numbers = numbers
+        step = line.length + 1  # one column and one key to the right
+        flat = numbers.flatten(-2)
+        self.first, self.left, self.right = flat[..., :step], flat[..., :-step], flat[..., step:]
+        self.sizes = [
+            (
+                numbers[..., start - pitch : stop - pitch],
+                numbers[..., start:stop],
+                numbers[..., start + pitch : stop + pitch],
+            )
+            for start, stop, pitch in line.spans
+        ]
 
 
-def diagonal_box(rows: Iterable[Tensor], line: KeyLine) -> Iterator[Tensor]:
-    """For every row of pixels (..., n, keys) the sum over the nine offsets that move pixel and key together.
+def row_products(left: Tensor, right: Tensor, line: KeyLine) -> Iterator[Row]:
+    """For every row: (B, H, n, c) and (B, c, line) -> H times (B, n, line), all in the same memory."""
+    row = Row(left.new_empty(left.shape[0], left.shape[2], line.length), line)
+    for pixels in left.unbind(1):
+        torch.bmm(pixels, right, out=row.numbers)
+        yield row
+
+
+def diagonal_box(rows: Iterable[Row], line: KeyLine) -> Iterator[Row]:
+    """For every row of pixels the sum over the nine offsets that move pixel and key together.
 
     Nothing is added from outside the picture, the strip or a key's size. All ``rows`` may share one memory, and it is
     overwritten: each result stands in it until the next one is asked for.
     """
-    sums: list[Tensor] = []  # over columns, of the last three rows
-    count, row = 0, None
-    for count, row in enumerate(rows, 1):
-        if len(sums) < 3:
-            sums.append(torch.empty_like(row))
-        latest = sums[(count - 1) % 3]
-        add_columns(row, out=latest)
-        if count > 1:
-            before = sums[count % 3] if count > 2 else None
-            add_rows(before, sums[(count - 2) % 3], latest, line, out=row)
+    before: Row | None = None  # these three hold sums over columns
+    middle: Row | None = None
+    spare: Row | None = None
+    for row in rows:
+        after = spare or Row(torch.empty_like(row.numbers), line)
+        add_columns(row, out=after)
+        if middle is not None:
+            add_rows(before, middle, after, out=row)
             yield row
-    if row is not None:
-        add_rows(sums[(count - 2) % 3] if count > 1 else None, sums[(count - 1) % 3], None, line, out=row)
+        before, middle, spare = middle, after, before
+    if middle is not None:
+        add_rows(before, middle, None, out=row)
         yield row
 
 
-def add_columns(row: Tensor, out: Tensor) -> None:
-    """out[x, j] = row[x-1, j-1] + row[x, j] + row[x+1, j+1] for a (..., n, keys), except at the empty positions."""
-    step = row.shape[-1] + 1
-    row, out = row.flatten(-2), out.flatten(-2)
-    out[..., :step] = row[..., :step]
-    torch.add(row[..., step:], row[..., :-step], out=out[..., step:])
-    out[..., :-step] += row[..., step:]
+def add_columns(row: Row, out: Row) -> None:
+    """out[x, j] = row[x-1, j-1] + row[x, j] + row[x+1, j+1], except at the empty positions."""
+    out.first.copy_(row.first)
+    torch.add(row.left, row.right, out=out.right)
+    out.left.add_(row.right)
 
 
-def add_rows(before: Tensor | None, row: Tensor, after: Tensor | None, line: KeyLine, out: Tensor) -> None:
+def add_rows(before: Row | None, row: Row, after: Row | None, out: Row) -> None:
     """out[j] = before[j - one row] + row[j] + after[j + one row], within each size."""
-    out.copy_(row)
-    for start, stop, pitch in line.spans:
-        if before is not None:
-            out[..., start + pitch : stop] += before[..., start : stop - pitch]
+    for i, (_, middle, _) in enumerate(out.sizes):
+        if before is None:
+            middle.copy_(row.sizes[i][1])
+        else:
+            torch.add(before.sizes[i][0], row.sizes[i][1], out=middle)
         if after is not None:
-            out[..., start : stop - pitch] += after[..., start + pitch : stop]
+            middle.add_(after.sizes[i][2])
