@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from undegrade.engine.calibrate import Row
 
 __all__ = ["command"]
 
@@ -22,15 +25,21 @@ def command(
     """Degrade the pictures of a data folder and set their PSNR beside the figures of the literature."""
     from undegrade import api
 
-    calibration = api.calibrate(data, tasks=task or (), seed=seed)
+    quiet = str(json_file) == "-"
+    calibration = api.calibrate(data, tasks=task or (), seed=seed, progress=None if quiet else _print)
     text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False)
-    if str(json_file) == "-":
+    if quiet:
         typer.echo(text)
         return
-    typer.echo(calibration.to_markdown())
     for path, content in ((json_file, text + "\n"), (markdown, calibration.to_markdown())):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")
     for name in calibration.missing:
         typer.echo(f"undegrade: {data / name}: not there, left out", err=True)
+
+
+def _print(row: Row) -> None:
+    mark = " " if row.met else "!"
+    what = f"{row.task}, {row.set.removeprefix('test/')}, {row.condition}"
+    typer.echo(f"{mark} {what:<72} {row.psnr:6.2f}  target {row.target:6.2f}  {row.psnr - row.target:+6.2f}  {row.why}")

@@ -100,45 +100,57 @@ class _Plan:
     measure: Callable[[Path, _Plan, int], Iterator[float]] | None = None
 
 
-def calibrate(data: str | Path, *, tasks: Sequence[str] = (), seed: int = 0) -> Calibration:
+def calibrate(
+    data: str | Path,
+    *,
+    tasks: Sequence[str] = (),
+    seed: int = 0,
+    progress: Callable[[Row], None] | None = None,
+) -> Calibration:
     """Degrades the pictures of a data folder and scores them untouched.
 
     Args:
         data: folder with ``train/``, ``train_pairs/``, ``depth/`` and ``test/SET`` (pairs in ``input``, ``target``).
         tasks: names or aliases; all when empty.
         seed: of the degradations.
+        progress: called with each row as it is measured.
 
     Raises:
         InputError: not one of the sets is there.
     """
     root = Path(data)
     wanted = {get_task(task).name for task in tasks}
-    rows, missing = [], []
+    rows: list[Row] = []
+    missing = set()
     for plan in _plans(root):
         if wanted and plan.task not in wanted:
             continue
         if not (root / plan.folder).is_dir():
-            missing.append(plan.folder)
+            missing.add(plan.folder)
             continue
-        scores = sorted((plan.measure or _synthetic)(root, plan, seed))
-        tenth = len(scores) // 10
-        rows.append(
-            Row(
-                task=plan.task,
-                set=plan.folder,
-                condition=plan.condition,
-                protocol=plan.protocol,
-                pictures=len(scores),
-                psnr=round(statistics.fmean(scores), 3),
-                low=round(scores[tenth], 2),
-                high=round(scores[-1 - tenth], 2),
-                target=plan.target,
-                why=plan.why,
-            )
-        )
+        rows.append(_row(plan, sorted((plan.measure or _synthetic)(root, plan, seed))))
+        if progress is not None:
+            progress(rows[-1])
     if not rows:
-        raise InputError(f"{root}: none of the sets is there (looked for {', '.join(sorted(set(missing)))})")
-    return Calibration(tuple(rows), tuple(sorted(set(missing))), seed)
+        raise InputError(f"{root}: none of the sets is there (looked for {', '.join(sorted(missing))})")
+    return Calibration(tuple(rows), tuple(sorted(missing)), seed)
+
+
+def _row(plan: _Plan, scores: Sequence[float]) -> Row:
+    """The row of ascending scores."""
+    tenth = len(scores) // 10
+    return Row(
+        task=plan.task,
+        set=plan.folder,
+        condition=plan.condition,
+        protocol=plan.protocol,
+        pictures=len(scores),
+        psnr=round(statistics.fmean(scores), 3),
+        low=round(scores[tenth], 2),
+        high=round(scores[-1 - tenth], 2),
+        target=plan.target,
+        why=plan.why,
+    )
 
 
 def _plans(root: Path) -> list[_Plan]:

@@ -1,0 +1,151 @@
+"""Degrading images and files, contact sheets, calibration."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage import data
+
+import undegrade
+from undegrade import api, cli
+from undegrade.core.errors import InputError, UsageError
+from undegrade.engine import degrade as spoil
+from undegrade.engine.calibrate import Row, calibrate
+from undegrade.engine.evaluate import samples
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    place = tmp_path / "clean"
+    place.mkdir()
+    Image.fromarray(data.coffee()[100:164, 200:296]).save(place / "coffee.png")
+    Image.fromarray(data.chelsea()[50:114, 100:196]).save(place / "cat.png")
+    return place
+
+
+def test_kind_and_depth_are_kept() -> None:
+    array = np.full((40, 50, 3), 128, np.uint8)
+    noisy = api.degrade(array, "denoising", sigma=25)
+    assert (noisy.dtype, noisy.shape) == (np.uint8, array.shape)
+    assert float(np.std(noisy.astype(float) - array)) == pytest.approx(25, rel=0.1)
+    tensor = torch.rand(3, 20, 22)
+    assert float(api.degrade(tensor, "denoise", sigma=50).min()) < 0, "floats stay unclipped"
+    assert isinstance(api.degrade(Image.fromarray(array), "sr", scale=2), Image.Image)
+
+
+def test_seed_and_name_decide(folder: Path) -> None:
+    def one(seed: int) -> bytes:
+        image: Image.Image = api.degrade(folder / "cat.png", "deraining", seed=seed)
+        return image.tobytes()
+
+    assert one(0) == one(0)
+    assert one(0) != one(1)
+
+
+def test_same_pictures_as_evaluation_makes(folder: Path) -> None:
+    made = {sample.name: sample.input for sample in samples("desnowing", clean=folder, seed=3)}
+    for name, expected in made.items():
+        picture = np.asarray(api.degrade(folder / f"{name}.png", "desnowing", seed=3)).transpose(2, 0, 1)
+        assert np.array_equal(picture, (expected * 255).round().byte().numpy())
+
+
+def test_files_and_folders(folder: Path, tmp_path: Path) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    done = list(api.degrade_files([folder], tmp_path / "out", "dejpeg", quality=10))
+    assert [one.source.stem for one in done if one.error] == ["broken"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat.png", "coffee.png"]
+
+
+def test_one_file_to_a_name_of_its_own(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "mosaic.png"
+    assert [done.target for done in api.degrade_files([folder / "cat.png"], target, "demosaic")] == [target]
+    with Image.open(target) as file:
+        assert file.size == (96, 64)
+
+
+def test_defaults_of_parameters_are_used() -> None:
+    assert api.degrade(np.zeros((24, 24, 3), np.uint8), "sr").shape == (12, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("strength", "message"),
+    [({"sigma": 99}, "sigma"), ({"sigm": 5}, "sigm"), ({"sigma": "much"}, "sigma")],
+)
+def test_refused_strengths(strength: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        api.degrade(np.zeros((8, 8, 3), np.uint8), "denoising", **strength)
+
+
+def test_two_inputs_of_one_name(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "cat.png").write_bytes((folder / "cat.png").read_bytes())
+    with pytest.raises(UsageError, match="same name"):
+        list(api.degrade_files([folder, other], tmp_path / "out", "denoise"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("task", ["denoising", "super_resolution", "dehazing"])
+def test_contact_sheet(folder: Path, task: str) -> None:
+    sheet = api.contact_sheet([folder], task, columns=2, side=48, beside=[folder])
+    assert sheet.size == (3 * 52, 3 * 52)
+    tiles = np.asarray(sheet)
+    clean, first, second = (tiles[:32, 52 * column : 52 * column + 48].astype(int) for column in range(3))
+    assert np.abs(clean - first).mean() > 0.5
+    assert task == "super_resolution" or np.abs(first - second).mean() > 0.2
+    assert np.array_equal(tiles[104:136, :48], clean), "the picture beside is shown as it is"
+
+
+def test_contact_sheet_of_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no picture"):
+        spoil.contact_sheet([tmp_path / "empty"], "denoising")
+
+
+def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["degrade", str(folder), "-t", "derain", "--set", "heavy=1", "--set", "gain=[0.5, 1]", "-o", str(out)]
+    assert cli.run([*arguments, "--contact-sheet", str(tmp_path / "sheet.png")]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["cat.png", "coffee.png"]
+    assert (tmp_path / "sheet.png").exists()
+    assert cli.run([*arguments, "--set", "gain"]) == 2
+    assert cli.run(["degrade", str(folder), "-t", "derain"]) == 2
+    assert "nowhere to write" in capsys.readouterr().err
+    (folder / "broken.png").write_bytes(b"no picture")
+    assert cli.run(arguments) == 1
+
+
+def test_calibration_measures_what_is_there(folder: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    for name in ("CBSD68", "Set5"):
+        (root / "test" / name).mkdir(parents=True)
+        (root / "test" / name / "cat.png").write_bytes((folder / "cat.png").read_bytes())
+    for side in ("input", "target"):
+        (root / "test" / "CSD" / side).mkdir(parents=True)
+        (root / "test" / "CSD" / side / "cat.png").write_bytes((folder / "cat.png").read_bytes())
+    calibration = calibrate(root, tasks=["denoise", "sr", "desnow"])
+    rows = {(row.task, row.set, row.condition): row for row in calibration.rows}
+    noise = rows["denoising", "test/CBSD68", "sigma 25, unclipped"]
+    assert noise.psnr == pytest.approx(20.17, abs=0.15)
+    assert noise.met
+    assert rows["desnowing", "test/CSD", "the pair itself"].psnr > 90
+    assert "train/bsd" in calibration.missing
+    assert {row.task for row in calibration.rows} == {"denoising", "super_resolution", "desnowing"}
+    plain = calibration.to_dict()
+    assert json.loads(json.dumps(plain))["rows"][0]["target"] == 28.13
+    assert calibration.to_markdown().count("\n") == len(calibration.rows) + 2
+
+
+def test_calibration_marks_what_is_off() -> None:
+    row = Row("denoising", "s", "c", "rgb", 1, 30.0, 30.0, 30.0, 28.5, "why")
+    assert not row.met
+
+
+def test_calibration_without_data(tmp_path: Path) -> None:
+    with pytest.raises(undegrade.InputError, match="none of the sets"):
+        calibrate(tmp_path)
