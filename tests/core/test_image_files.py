@@ -288,6 +288,17 @@ def test_text_named_png(tmp_path: Path) -> None:
         image.read(tmp_path / "a.png")
 
 
+def test_deep_avif_is_noted(tmp_path: Path) -> None:
+    """Pillow reads 10 and 12 bits as 8 without a word; the word comes from the file's own configuration record."""
+    image.save(image.read(colours()), tmp_path / "a.avif")
+    data = (tmp_path / "a.avif").read_bytes()
+    assert image.read(data).notes == ()
+    place = data.index(b"av1C") + 6
+    claimed = data[:place] + bytes([data[place] | 0x40]) + data[place + 1 :]
+    assert decode._deep_avif(claimed)
+    assert not decode._deep_avif(data)
+
+
 def test_heic_without_the_extra(tmp_path: Path) -> None:
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
     if "HEIF" in decode.pillow_formats():

@@ -111,8 +111,8 @@ def _frames(name: str, image: Image.Image, data: bytes, count: int) -> Iterator[
     notes: tuple[str, ...] = ()
     if image.format == "MPO":
         notes = ("the further pictures in this file (preview, depth or gain map) are left out",)
-    if image.format == "AVIF" and _deep_avif(data):
-        notes = ("this AVIF file holds more than 8 bits, of which 8 are read",)
+    if (image.format == "AVIF" and _deep_avif(data)) or image.info.get("bit_depth", 8) > 8:  # the latter: HEIC
+        notes = (f"this {image.format} file holds more than 8 bits, of which 8 are read",)
     for index in range(count):
         with _in(name):
             if count > 1:
