@@ -20,7 +20,7 @@ STOPPED = 130
 def command(
     context: typer.Context,
     *,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures and folders of pictures.")],
+    paths: Annotated[list[Path], typer.Argument(help="Pictures and folders of pictures.", readable=False)],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File or folder; default: photo.restored.png beside photo.jpg."),
