@@ -118,8 +118,12 @@ class KeyLine:
 
     def join(self, maps: Iterable[Tensor]) -> Tensor:
         """One map (B, C, h, w) per size -> (B, C, length), zero at the empty positions."""
-        rows = [F.pad(features, (0, 1, 0, 1)).flatten(2) for features in maps]
-        return torch.cat([torch.zeros_like(rows[0][..., : self.spans[0][0]]), *rows], 2)
+        line = torch.empty(0)
+        for i, (features, (start, stop, pitch)) in enumerate(zip(maps, self.spans, strict=True)):
+            if i == 0:
+                line = features.new_zeros(*features.shape[:2], self.length)
+            line[..., start:stop].view(*features.shape[:3], pitch)[..., :-1] = features
+        return line
 
     def closed(self, like: Tensor) -> Tensor:
         """(length): -inf at the empty positions, 0 elsewhere; added to scores, it gives them weight zero."""
@@ -143,10 +147,13 @@ def attend(query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyL
         (B, H, W, C), the sum of the overlapping patches.
     """
     dtype = query.dtype
+    inputs: tuple[Tensor, ...] = (query, key, value, factor)
     if dtype in (torch.float16, torch.bfloat16):  # the sums and the softmax need more digits
-        query, key, value, factor = (t.float() for t in (query, key, value, factor))
-    out: Tensor = _Attend.apply(query, key, value, factor, line)  # type: ignore[no-untyped-call]
-    return out.to(dtype)
+        inputs = tuple(t.float() for t in inputs)
+    at_once = 1 if query.device.type == "cpu" else query.shape[0]  # a core's cache holds the rows of one picture
+    pictures = zip(*(torch.split(t, at_once) for t in inputs), strict=True)
+    out = [_Attend.apply(*picture, line) for picture in pictures]  # type: ignore[no-untyped-call]
+    return torch.cat(out).to(dtype)
 
 
 class _Attend(torch.autograd.Function):
