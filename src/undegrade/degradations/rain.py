@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -76,40 +77,53 @@ def _blend(clean: Tensor, layer: Tensor, model: str, generator: torch.Generator)
 def streaks(height: int, width: int, generator: torch.Generator, *, heavy: bool) -> Tensor:
     """(1, height, width) of made streaks, 0 where there is none.
 
-    Light rain is one direction of short faint streaks with soft sides, as in Rain100L and the Garg-Nayar database;
-    heavy rain two to five directions of long flat bars with hard sides, as in Rain100H. Sizes are those of 480 x 320
-    pictures and grow with larger ones. Coverage times brightness is the mean of the layer, which is drawn first.
+    Light rain is one direction of short faint streaks with soft sides, as in Rain100L and the Garg-Nayar database, or
+    in a third of the cases the fine dense drizzle of real photographs; heavy rain two to five directions of long flat
+    bars with hard sides, as in Rain100H. Sizes are those of 480 x 320 pictures and grow with larger ones.
     """
     zoom = max(1.0, min(height, width) / 480)
     slant = uniform(generator, -30, 30) * (uniform(generator, 0.2, 1) if heavy else 1)
     directions = integer(generator, 2, 5) if heavy else 1
-    mean = uniform(generator, 0.06, 0.36) if heavy else math.exp(uniform(generator, math.log(0.008), math.log(0.06)))
+    kind = _HEAVY if heavy else _DRIZZLE if chance(generator, 1 / 3) else _LIGHT
+    lot = uniform(generator, 0, 1)
+    mean = kind.mean[0] + (kind.mean[1] - kind.mean[0]) * (lot if heavy else lot**2)
     layer = torch.zeros(1, height, width)
     for _ in range(directions):
-        if heavy:
-            spread = uniform(generator, 2, 20)
-            length, thick = uniform(generator, 16, 80), uniform(generator, 1.2, 3.2)
-            bright, soft = uniform(generator, 0.08, 0.3), chance(generator, 0.25)
-        else:
-            spread = 0.0
-            length, thick = uniform(generator, 9, 32), uniform(generator, 0.9, 2.2)
-            bright, soft = uniform(generator, 0.08, 0.35), chance(generator, 0.8)
-        angle = slant + spread * (1 if chance(generator, 0.5) else -1)
-        vary = uniform(generator, 0, 0.7)
+        spread = uniform(generator, 2, 20) * (1 if chance(generator, 0.5) else -1) if heavy else 0.0
+        length, thick = uniform(generator, *kind.length), uniform(generator, *kind.thick)
+        bright, vary = uniform(generator, *kind.bright), uniform(generator, 0, 0.7)
+        soft = chance(generator, kind.soft)
         scatters: list[Scatter] = []
         # Three kinds of streaks for each direction, a little different in length and angle, so that no comb appears.
         for _ in range(3):
             shape = _streak(
                 zoom * length * uniform(generator, 0.8, 1.2),
                 zoom * thick,
-                math.radians(angle + uniform(generator, -3, 3)),
+                math.radians(slant + spread + uniform(generator, -3, 3)),
                 soft=soft,
             )
+            # Coverage times brightness is the mean.
             copies = mean / (3 * directions) / bright * height * width / float(shape.sum())
             scatters.append((shape, max(1, round(copies)), (1 - vary) * bright, (1 + vary) * bright))
         # Streaks of one direction hide each other more than they add up; those of different directions add.
         layer += strew(scatters, height, width, generator).clamp(max=1.7 * bright)
     return layer
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """Ranges of a kind of rain: mean of the layer, pixels of length and thickness, peak; how often sides are soft."""
+
+    mean: tuple[float, float]
+    length: tuple[float, float]
+    thick: tuple[float, float]
+    bright: tuple[float, float]
+    soft: float
+
+
+_LIGHT = _Kind((0.008, 0.06), (9, 32), (0.9, 2.2), (0.08, 0.35), 0.8)
+_DRIZZLE = _Kind((0.02, 0.1), (7, 28), (0.6, 1.2), (0.04, 0.14), 1.0)
+_HEAVY = _Kind((0.08, 0.4), (16, 80), (1.2, 3.2), (0.08, 0.3), 0.25)
 
 
 def _streak(length: float, thick: float, angle: float, *, soft: bool) -> Tensor:
