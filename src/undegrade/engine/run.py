@@ -301,4 +301,4 @@ def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     kind = torch.optim.AdamW if recipe.optimiser == "adamw" else torch.optim.Adam
-    return kind([group for group in groups if group["params"]], lr=recipe.lr, betas=recipe.betas)
+    return kind([group for group in groups if group["params"]], lr=recipe.lr, betas=recipe.betas, fused=True)
