@@ -1,7 +1,7 @@
 """What `make demo` does: spoils three bundled photographs, restores them with the shipped weights, shows the gain.
 
-    python scripts/demo.py                 the bundled samples, with PSNR
-    python scripts/demo.py my-photo.jpg    any picture of yours
+python scripts/demo.py                 the bundled samples, with PSNR
+python scripts/demo.py my-photo.jpg    any picture of yours
 """
 
 from __future__ import annotations

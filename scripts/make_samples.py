@@ -1,5 +1,4 @@
-"""Makes the pictures of `make demo` in examples/samples from scikit-image's public-domain photographs, spoilt by our own models.
-
+"""Makes the pictures of `make demo` from public-domain photographs of scikit-image, spoilt by our own models.
 astronaut: NASA, public domain. chelsea: S. van der Walt, CC0. coffee: R. Michel, CC0. rocket: SpaceX, CC0.
 """
 
