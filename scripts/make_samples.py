@@ -1,4 +1,5 @@
 """Makes the pictures of `make demo` from public-domain photographs of scikit-image, spoilt by our own models.
+
 astronaut: NASA, public domain. chelsea: S. van der Walt, CC0. coffee: R. Michel, CC0. rocket: SpaceX, CC0.
 """
 
