@@ -1,8 +1,9 @@
 """What the comparisons with stored official outputs share.
 
 ``networks/parity_<name>.py`` says for its stored files how to run them: it defines ``FILES`` (glob patterns on file
-names without suffix) and ``compare(path) -> list[Row]``. ``networks/test_parity.py`` asserts every row, and
-``benchmarks/parity_table.py`` prints them; both find those modules by their names.
+names without suffix) and ``compare(path) -> list[Row]``; a function ``thorough`` of the same kind adds rows that are
+too slow for the tests. ``networks/test_parity.py`` asserts every row, ``benchmarks/parity_table.py`` prints them; both
+find those modules by their names.
 """
 
 from __future__ import annotations
@@ -50,13 +51,13 @@ def runner(stem: str) -> ModuleType | None:
     return None
 
 
-def compare(path: Path) -> list[Row]:
-    """All rows of one stored file."""
+def compare(path: Path, thorough: bool = False) -> list[Row]:
+    """All rows of one stored file; ``thorough`` adds what is too slow for tests."""
     module = runner(path.stem)
     if module is None:
         raise LookupError(f"no networks/parity_*.py has a pattern for '{path.stem}'")
     rows: list[Row] = module.compare(path)
-    return rows
+    return [*rows, *module.thorough(path)] if thorough and hasattr(module, "thorough") else rows
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

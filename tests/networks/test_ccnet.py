@@ -1,0 +1,44 @@
+"""CCNet: gated unit and strips."""
+
+from __future__ import annotations
+
+import mimo_plain
+import numpy as np
+import pytest
+import torch
+from test_mimo import EXACT, awake, difference
+from torch import nn
+
+from undegrade.networks import ccnet
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [ccnet.GatedUnit(8), ccnet.StripUnit(4, 11), ccnet.StripUnit(4, 7)],
+    ids=["gated", "strips 11", "strips 7"],
+)
+def test_unit_equals_plain_form(unit: nn.Module) -> None:
+    unit = awake(unit)
+    u = torch.randn(2, 4 if isinstance(unit, ccnet.StripUnit) else 8, 31, 40, dtype=torch.float64)
+    expected = mimo_plain.plain(unit)(u.clone())
+    assert difference(unit(u.clone()), expected) < EXACT
+    with torch.no_grad():
+        assert difference(unit(u.clone()), expected) < EXACT
+
+
+@pytest.mark.parametrize(("axis", "shape"), [(3, (1, 9)), (2, (9, 1))])
+def test_strip_reflects_as_often_as_needed(axis: int, shape: tuple[int, int]) -> None:
+    """Taps 6 apart reach 30 pixels; on 9 pixels the picture is mirrored several times."""
+    strip = ccnet.Strip(1, 11, 6, axis).double()
+    line = np.arange(9.0)
+    got = strip(torch.from_numpy(line).view(1, 1, *shape)).flatten()
+    taps = torch.sigmoid(strip.taps.weight.flatten() * line.mean()).detach().numpy()
+    mirrored = np.pad(line, 30, mode="reflect")
+    expected = [sum(taps[t] * mirrored[p + 6 * t] for t in range(11)) for p in range(9)]
+    np.testing.assert_allclose(got.detach().numpy(), expected, rtol=1e-12)
+
+
+def test_small_crops_can_be_trained_on() -> None:
+    net = ccnet.SPEC.build(ccnet.CCNetConfig(width=8, blocks=1))
+    net(torch.rand(1, 3, 32, 40)).mean().backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters() if parameter.grad is not None)

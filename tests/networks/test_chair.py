@@ -1,0 +1,34 @@
+"""ChaIR: its two units of channel attention."""
+
+from __future__ import annotations
+
+import mimo_plain
+import pytest
+import torch
+from test_mimo import EXACT, awake, difference
+from torch import nn
+
+from undegrade.core.errors import UsageError
+from undegrade.networks import chair
+
+
+@pytest.mark.parametrize("unit", [chair.ChannelFilter, chair.SerialBranches])
+@pytest.mark.parametrize("width", [32, 64])
+def test_unit_equals_plain_form(unit: type[nn.Module], width: int) -> None:
+    module = awake(unit(width)).eval()
+    u = torch.randn(2, width, 9, 14, dtype=torch.float64)
+    expected = mimo_plain.plain(module)(u)
+    assert difference(module(u), expected) < EXACT
+    with torch.no_grad():
+        assert difference(module(u), expected) < EXACT
+
+
+def test_units_start_as_the_identity() -> None:
+    u = torch.randn(2, 16, 5, 6)
+    block = chair.Block(16, attention=True).eval()
+    assert torch.equal(block.attention(u), u)
+
+
+def test_training_on_one_picture_is_refused() -> None:
+    with pytest.raises(UsageError, match="at least 2 pictures"):
+        chair.SPEC.build(chair.ChairConfig(width=8, blocks=1)).train()(torch.rand(1, 3, 16, 16))
