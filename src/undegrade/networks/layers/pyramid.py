@@ -53,8 +53,8 @@ class PyramidAttention(nn.Module):
         features: channels in and out.
         match_features: channels in which patches are compared.
         residual: factor of the input in the output.
-        legacy_resize: sample the smaller sizes at the positions that torch used before 1.5, when the official weights
-            were trained: steps of H / floor(H s) instead of 1 / s.
+        legacy_resize: sample the smaller sizes at the positions of torch 1.1, which the official weights were trained
+            with: steps of H / floor(H s) instead of 1 / s.
     """
 
     def __init__(
@@ -80,9 +80,9 @@ class PyramidAttention(nn.Module):
         """Keys, values, factors of the scores, and the line they lie on, for ``attend``."""
         sizes = [x, *(self.resize(x, 1 - level / 10) for level in range(1, LEVELS))]
         line = KeyLine([(size.shape[2], size.shape[3]) for size in sizes])
-        values = line.join(self.value(size) for size in sizes)
+        values = line.join([self.value(size) for size in sizes])
         keys = [self.key(size) for size in sizes]
-        factors = line.join(SHARPNESS / patch_norm(key) for key in keys)
+        factors = line.join([SHARPNESS / patch_norm(key) for key in keys])
         return line.join(keys), values, factors, line
 
     def resize(self, x: Tensor, factor: float) -> Tensor:
@@ -116,12 +116,10 @@ class KeyLine:
             self.spans.append((start, stop, width + 1))
             self.length = stop + width + 1
 
-    def join(self, maps: Iterable[Tensor]) -> Tensor:
+    def join(self, maps: Sequence[Tensor]) -> Tensor:
         """One map (B, C, h, w) per size -> (B, C, length), zero at the empty positions."""
-        line = torch.empty(0)
-        for i, (features, (start, stop, pitch)) in enumerate(zip(maps, self.spans, strict=True)):
-            if i == 0:
-                line = features.new_zeros(*features.shape[:2], self.length)
+        line = maps[0].new_zeros(*maps[0].shape[:2], self.length)
+        for features, (start, stop, pitch) in zip(maps, self.spans, strict=True):
             line[..., start:stop].view(*features.shape[:3], pitch)[..., :-1] = features
         return line
 
