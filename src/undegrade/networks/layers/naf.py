@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
+from undegrade.networks.layers.naf_strips import in_strips, suits
 
 __all__ = [
     "LEVELS",
@@ -62,7 +63,7 @@ def up(channels: int) -> nn.Sequential:
 def pad_zeros(x: Tensor, multiple: int) -> Tensor:
     """Zeros at the bottom and right until both sides are multiples of ``multiple``."""
     rows, columns = -x.shape[-2] % multiple, -x.shape[-1] % multiple
-    return F.pad(x, (0, columns, 0, rows)) if rows or columns else x
+    return F.pad(x, (0, columns, 0, rows))  # also when both are 0: one exported graph serves every size
 
 
 def scaled(conv: nn.Conv2d, factor: Tensor, x: Tensor) -> Tensor:
@@ -113,6 +114,8 @@ class NAFBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
+        if suits(x):
+            return in_strips(self, x)
         y = gate(self.conv2(self.conv1(self.norm1(x))))
         attention = self.sca(window_mean(y, self.window))
         y = y * spread(attention, y.shape[-2], y.shape[-1])
