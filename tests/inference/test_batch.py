@@ -69,6 +69,12 @@ def test_results_of_an_earlier_run_are_no_inputs(tree: Path) -> None:
     assert len(batch.plan([tree / "in"], tree / "out")) == 3
 
 
+def test_output_folder_within_the_input_folder(tree: Path) -> None:
+    first = batch.plan([tree / "in"], tree / "in/out", recursive=True)
+    list(batch.run(first, Negative()))
+    assert batch.plan([tree / "in"], tree / "in/out", recursive=True) == first
+
+
 def test_one_file_into_a_file_or_a_folder(tree: Path) -> None:
     source = tree / "in/a.jpg"
     assert targets(batch.plan([source], tree / "x/y.tif"), tree) == {"in/a.jpg": "x/y.tif"}

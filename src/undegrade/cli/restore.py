@@ -6,6 +6,7 @@ import json
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -125,7 +126,7 @@ class _Watch:
         """Goes through the run, says what becomes of each file, and returns the exit status."""
         try:
             for number, outcome in enumerate(outcomes, start=1):
-                self.outcomes.append(outcome)
+                self.outcomes.append(replace(outcome, cause=None))  # a traceback keeps whole pictures in memory
                 self.bar.update(self.line, completed=number, files=f"{number}/{len(self.jobs)}")
                 self._say(outcome, show_cause)
         except KeyboardInterrupt:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import io
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -41,21 +42,44 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     with _in(name):
-        data = source if isinstance(source, bytes) else Path(source).read_bytes()
-        if tiff.is_tiff(data):
-            pages = tiff.pages(data)
-            _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
-            if any(max(page.bits) > 8 for page in pages):
-                return len(pages), _tiff_frames(name, data, pages)
-        elif data.startswith(png16.SIGNATURE):
-            width, height, bits, *_ = png16.header(data)
-            _refuse_bombs(width * height, max_pixels)
-            if bits == 16:
-                return 1, _png_frame(name, data)
-        image = _open(data)
-        count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        _refuse_bombs(image.width * image.height * count, max_pixels)
-        return count, _frames(name, image, data, count)
+        count, read = _opened(source if isinstance(source, bytes) else Path(source).read_bytes(), max_pixels)
+        if count == 1:
+            return 1, _handed_over([read(0)])
+    return count, (_read(name, read, index) for index in range(count))
+
+
+def _handed_over(frames: list[Frame]) -> Iterator[Frame]:
+    """Neither the file's content nor the frame stays in memory while the frame is worked on."""
+    while frames:
+        yield frames.pop()
+
+
+def _read(name: str, read: Callable[[int], Frame], index: int) -> Frame:
+    with _in(name):
+        return read(index)
+
+
+def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
+    """Number of frames, and what decodes the one with a given index."""
+    if tiff.is_tiff(data):
+        pages = tiff.pages(data)
+        _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
+        if any(max(page.bits) > 8 for page in pages):
+            return len(pages), partial(_deep_tiff, data, pages)
+    elif data.startswith(png16.SIGNATURE):
+        width, height, bits, *_ = png16.header(data)
+        _refuse_bombs(width * height, max_pixels)
+        if bits == 16:
+            return 1, partial(_deep_png, data)
+    image = _open(data)
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    _refuse_bombs(image.width * image.height * count, max_pixels)
+    notes = []
+    if image.format == "MPO":
+        notes.append("the further pictures in this file (preview, depth or gain map) are left out")
+    if (image.format == "AVIF" and _deep_avif(data)) or image.info.get("bit_depth", 8) > 8:  # the latter: HEIC
+        notes.append(f"this {image.format} file holds more than 8 bits, of which 8 are read")
+    return count, partial(_by_pillow, image, tuple(notes), count)
 
 
 def from_pil(image: Image.Image) -> Frame:
@@ -86,40 +110,26 @@ def from_pil(image: Image.Image) -> Frame:
     return Frame(samples.reshape(*samples.shape[:2], -1), metadata, tuple(notes))
 
 
-def _tiff_frames(name: str, data: bytes, pages: list[tiff.Page]) -> Iterator[Frame]:
-    for page in pages:
-        with _in(name):
-            samples = tiff.decode(data, page)
-            block, turned, dpi = exif.of_tiff(data, page.tags)
-            metadata = Metadata(
-                "TIFF", block, page.tags.get(34675, b""), exif.upright_xmp(page.tags.get(700, b"")), dpi, len(pages)
-            )
-            frame = Frame(exif.upright(samples, turned), metadata)
-        yield frame
+def _deep_tiff(data: bytes, pages: list[tiff.Page], index: int) -> Frame:
+    page = pages[index]
+    samples = tiff.decode(data, page)
+    block, turned, dpi = exif.of_tiff(data, page.tags)
+    icc, xmp = page.tags.get(exif.ICC, b""), exif.upright_xmp(page.tags.get(exif.XMP, b""))
+    return Frame(exif.upright(samples, turned), Metadata("TIFF", block, icc, xmp, dpi, len(pages)))
 
 
-def _png_frame(name: str, data: bytes) -> Iterator[Frame]:
-    with _in(name):
-        samples = png16.decode(data)
-        image, notes = _open(data), list[str]()
-        metadata = _metadata(image, notes)
-        frame = Frame(exif.upright(samples, exif.orientation(image)), metadata, tuple(notes))
-    yield frame
+def _deep_png(data: bytes, index: int) -> Frame:
+    samples = png16.decode(data)
+    image, notes = _open(data), list[str]()
+    metadata = _metadata(image, notes)
+    return Frame(exif.upright(samples, exif.orientation(image)), metadata, tuple(notes))
 
 
-def _frames(name: str, image: Image.Image, data: bytes, count: int) -> Iterator[Frame]:
-    notes: tuple[str, ...] = ()
-    if image.format == "MPO":
-        notes = ("the further pictures in this file (preview, depth or gain map) are left out",)
-    if (image.format == "AVIF" and _deep_avif(data)) or image.info.get("bit_depth", 8) > 8:  # the latter: HEIC
-        notes = (f"this {image.format} file holds more than 8 bits, of which 8 are read",)
-    for index in range(count):
-        with _in(name):
-            if count > 1:
-                image.seek(index)
-            frame = from_pil(image)
-            frame = replace(frame, metadata=replace(frame.metadata, frames=count), notes=(*notes, *frame.notes))
-        yield frame
+def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: int) -> Frame:
+    if count > 1:
+        image.seek(index)
+    frame = from_pil(image)
+    return replace(frame, metadata=replace(frame.metadata, frames=count), notes=(*notes, *frame.notes))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -131,17 +141,15 @@ def _open(data: bytes) -> Image.Image:
         raise InputError("not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)") from error
 
 
-def pillow_formats() -> set[str]:
+@cache
+def pillow_formats() -> frozenset[str]:
     """Names of the formats that Pillow can open here, the optional HEIF among them when it is installed."""
     Image.init()
-    if "HEIF" not in Image.OPEN:
-        try:
-            import pillow_heif
-        except ImportError:
-            pass
-        else:
-            pillow_heif.register_heif_opener()
-    return set(Image.OPEN)
+    with suppress(ImportError):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    return frozenset(Image.OPEN)
 
 
 def _metadata(image: Image.Image, notes: list[str]) -> Metadata:

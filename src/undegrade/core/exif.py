@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, TiffTags
 
 __all__ = [
+    "ICC",
+    "XMP",
     "dpi",
     "of_image",
     "of_tiff",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -132,8 +133,8 @@ def frames(path: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Iterato
     Raises:
         InputError: the file cannot be read; also raised while going through the frames.
     """
-    for frame in decode.decode(path, max_pixels=max_pixels)[1]:
-        yield _from_frame(frame, "picture")
+    # Unlike a loop, map holds no frame while its picture is worked on.
+    return map(partial(_from_frame, kind="picture"), decode.decode(path, max_pixels=max_pixels)[1])
 
 
 def like(picture: Picture, pixels: Tensor) -> Any:

@@ -120,7 +120,7 @@ def plan(
     else:
         if place is not None and place.suffix.lower() in Image.registered_extensions() and not place.is_dir():
             format_of(place)  # a picture of a kind that is not written: raises
-        found = [entry for name in inputs for entry in _files(Path(name), recursive, skip_marked=place is None)]
+        found = [entry for name in inputs for entry in _files(Path(name), recursive, place)]
         jobs = _apart([_job(source, below, problem, place, keep_format) for source, below, problem in found])
     _refuse_overwriting(jobs)
     return jobs
@@ -195,17 +195,18 @@ def _final(job: Job, frames: int, sources: set[object]) -> Path:
     return target
 
 
-def _files(path: Path, recursive: bool, skip_marked: bool) -> Iterator[tuple[Path, Path, str]]:
+def _files(path: Path, recursive: bool, output: Path | None) -> Iterator[tuple[Path, Path, str]]:
     """The pictures that an input stands for: (file, its path below the input, what is wrong with it)."""
     if not path.is_dir():
         yield path, Path(path.name), "" if path.exists() else f"{path}: there is no such file"
         return
     problems: list[OSError] = []
-    found = 0
+    own, found = None if output is None else _place(output), 0
     for folder, folders, names in os.walk(path, onerror=problems.append):
-        folders[:] = sorted(folders) if recursive else []
+        # What an earlier run wrote is no input of this one.
+        folders[:] = sorted(sub for sub in folders if _place(Path(folder, sub)) != own) if recursive else []
         for name in sorted(names):
-            marked = skip_marked and Path(name).stem.endswith(MARK)
+            marked = output is None and Path(name).stem.endswith(MARK)
             if Path(name).suffix.lower() in SUFFIXES and not marked and not name.startswith("."):
                 found += 1
                 yield Path(folder, name), Path(folder, name).relative_to(path), ""
