@@ -1,0 +1,299 @@
+"""Scores the shipped weights and writes docs/scoreboard.md: `python scripts/scoreboard.py DATA --task denoising`
+
+DATA holds the test sets as ``test/SET`` (clean sets) or ``test/SET/{input,target}``. Every row of the board is one
+`undegrade evaluate`; its JSON goes to docs/scores/ROW.json, one line per run to docs/scores/history.jsonl, and the
+means into the weights' card. Without DATA the page is written anew from these files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import undegrade
+from undegrade.weights.card import Score, WeightsCard
+
+ROOT = Path(__file__).parents[1]
+SCORES = ROOT / "docs" / "scores"
+CARDS = ROOT / "src" / "undegrade" / "weights" / "cards"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the board.
+
+    Attributes:
+        id: of its JSON file.
+        task: what is restored.
+        set: folder of the test set.
+        kind: ``clean`` (degraded by the task with a fixed seed), ``pairs``, or ``untouched`` (clean pictures
+            handed in as they are: the weights should leave them alone).
+        protocol: the ruler.
+        strength: parameters of the task.
+        floor, goal: PSNR to reach, in dB; with ``gain`` over the input's.
+        gain: whether these are gains.
+    """
+
+    id: str
+    task: str
+    set: str
+    protocol: str
+    kind: str = "clean"
+    strength: tuple[tuple[str, Any], ...] = ()
+    floor: float | None = None
+    goal: float | None = None
+    gain: bool = False
+
+    def settings(self, data: Path) -> dict[str, Any]:
+        """What `undegrade.evaluate` is called with, besides the weights."""
+        folder = data / "test" / self.set
+        if self.kind == "pairs":
+            where = {"inputs": folder / "input", "targets": folder / "target"}
+        elif self.kind == "untouched":
+            where = {"inputs": folder, "targets": folder}
+        else:
+            where = {"clean": folder}
+        return {**where, "protocol": self.protocol, **dict(self.strength)}
+
+    def command(self, weights: str | None) -> str:
+        """The same as a command line, with DATA for the data's folder."""
+        words = ["undegrade", "evaluate", "-t", self.task]
+        for name, value in self.settings(Path("DATA")).items():
+            words += [f"--{name}", str(value)]
+        return shlex.join(words + (["-w", weights] if weights else []))
+
+
+def rows() -> Iterator[Row]:
+    """The whole board."""
+    for sigma, floor, goal in ((15, 33.5, 34.1), (25, 31.0, 31.6), (50, 27.7, 28.4)):
+        yield _at("denoising", "CBSD68", "rgb", "sigma", sigma, floor=floor, goal=goal)
+    for sigma, goal in ((10, 36.55), (30, 31.16), (50, 28.85), (70, 27.40)):
+        yield _at("denoising", "Kodak24", "rgb-8bit", "sigma", sigma, goal=goal)
+    for sigma in (15, 25, 50):
+        yield _at("denoising", "Set12", "rgb", "sigma", sigma)
+    yield _untouched("denoising", 45)
+    for name in ("LIVE1", "classic5"):
+        for quality in (10, 20, 30, 40):
+            bounds = {"floor": 1.25, "goal": 1.78} if quality == 10 else {}
+            yield _at("jpeg_artifacts", name, "jpeg-luma", "quality", quality, gain=True, **bounds)
+    for quality in (10, 20, 30, 40):
+        yield _at("jpeg_artifacts", "LIVE1", "rgb-8bit", "quality", quality)
+    yield _untouched("jpeg_artifacts", 45)
+    for name, floor, goal in (("Kodak24", 40.0, 42.8), ("McMaster", 36.5, 39.3)):
+        for pattern in ("GRBG", "RGGB", "BGGR", "GBRG"):
+            yield _at("demosaicing", name, "demosaic-cpsnr", "pattern", pattern, floor=floor, goal=goal)
+    for scale, floor, goal in ((2, 37.2, 38.0), (3, 33.4, 34.3), (4, 31.0, 32.2)):
+        yield _at("super_resolution", "Set5", "y-matlab", "scale", scale, floor=floor, goal=goal)
+        yield _at("super_resolution", "Set14", "y-matlab", "scale", scale)
+    yield _real("deraining", "Rain100L", "derain-y", 34.0, 38.0, gain=False)
+    yield _real("deraining", "Rain100H", "derain-y", 25.5, 29.5, gain=False)
+    yield _real("dehazing", "SOTS-indoor", "dehaze", 21.0, 27.0, gain=False)
+    yield Row("desnowing-kodak24", "desnowing", "Kodak24", "rgb", floor=6, goal=10, gain=True)
+    yield _real("desnowing", "CSD", "rgb", 6, 10)
+    yield _real("motion_deblurring", "GoPro", "rgb", 1.0, 4.0)
+    yield _real("motion_deblurring", "Levin09", "levin", 1.5, 5.0)
+    yield Row("motion_deblurring-kodak24", "motion_deblurring", "Kodak24", "rgb", floor=2, goal=5, gain=True)
+    yield _real("defocus_deblurring", "DPDD-demo", "defocus", 0.3, 1.2)
+    yield _real("defocus_deblurring", "LytroDefocus", "defocus", 0.5, 1.5)
+    yield Row("defocus_deblurring-kodak24", "defocus_deblurring", "Kodak24", "rgb", floor=2, goal=4, gain=True)
+    for task in ("deraining", "dehazing", "desnowing", "motion_deblurring", "defocus_deblurring"):
+        yield _untouched(task, 38)
+
+
+def _at(task: str, name: str, protocol: str, parameter: str, value: Any, **bounds: Any) -> Row:
+    tail = "" if protocol != "rgb-8bit" else "-8bit"
+    return Row(
+        f"{task}-{name.lower()}-{parameter}{value}{tail}",
+        task,
+        name,
+        protocol,
+        "clean",
+        ((parameter, value),),
+        **bounds,
+    )
+
+
+def _real(task: str, name: str, protocol: str, floor: float, goal: float, gain: bool = True) -> Row:
+    return Row(f"{task}-{name.lower()}", task, name, protocol, "pairs", (), floor, goal, gain)
+
+
+def _untouched(task: str, floor: float) -> Row:
+    return Row(f"{task}-untouched", task, "Kodak24", "rgb", "untouched", (), floor)
+
+
+def score(row: Row, data: Path, weights: str | None, limit: int | None, device: str) -> dict[str, Any]:
+    """One `undegrade evaluate`, as data with the command that repeats it."""
+    report = undegrade.evaluate(row.task, **row.settings(data), weights=weights, limit=limit, device=device)
+    result = report.to_dict()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    result |= {"row": row.id, "command": row.command(weights), "commit": commit}
+    return result | {"date": datetime.date.today().isoformat()}
+
+
+def keep(row: Row, result: dict[str, Any]) -> None:
+    """Writes the row's JSON, its line of history and its score in the weights' card."""
+    SCORES.mkdir(parents=True, exist_ok=True)
+    (SCORES / f"{row.id}.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    mean = result["mean"]
+    line = {
+        "row": row.id,
+        "weights": result["weights"],
+        **{key: round(mean[key], 3) for key in ("psnr", "ssim", "input_psnr", "seconds")},
+        "images": len(result["images"]),
+        "commit": result["commit"],
+        "date": result["date"],
+    }
+    with (SCORES / "history.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    card_file = CARDS / f"{result['weights']}.toml"
+    if not card_file.exists():
+        return
+    card = WeightsCard.from_toml(card_file.read_text(encoding="utf-8"), card_file.name)
+    strength = " ".join(f"{name} {value}" for name, value in row.strength) or (
+        "untouched" if row.kind == "untouched" else ""
+    )
+    new = Score(
+        row.protocol,
+        row.set,
+        round(mean["psnr"], 2),
+        round(mean["ssim"], 4),
+        round(mean["input_psnr"], 2),
+        strength=strength,
+        commit=result["commit"],
+    )
+    others = [old for old in card.scores if (old.protocol, old.set, old.strength) != (new.protocol, new.set, strength)]
+    card_file.write_text(replace(card, scores=(*others, new)).to_toml(), encoding="utf-8")
+
+
+def verdict(row: Row, mean: dict[str, float]) -> str:
+    """Where the row stands between floor and goal."""
+    value = mean["psnr"] - (mean["input_psnr"] if row.gain else 0.0)
+    if row.goal is not None and value >= row.goal:
+        return "goal"
+    if row.floor is not None and value < row.floor:
+        return f"{value - row.floor:+.2f} to floor"
+    if row.goal is not None:
+        return f"{value - row.goal:+.2f} to goal"
+    return "held" if row.floor is not None else ""
+
+
+def _bounds(row: Row) -> str:
+    sign = "+" if row.gain else ""
+    return " / ".join("-" if value is None else f"{sign}{value:g}" for value in (row.floor, row.goal))
+
+
+def render() -> str:
+    """The page, from the JSON files."""
+    lines = [
+        "# Scoreboard",
+        "",
+        "Measured by `undegrade evaluate` on our test pictures, which are parts of the customary sets except for Set5,",
+        "Set14, Set12 and Classic5: figures compare between weights, and with published tables only by their gain.",
+        "Written by `scripts/scoreboard.py` from the files in `docs/scores`; [protocols](protocols.md) says what each",
+        "ruler measures. Floor and goal are dB, with a plus sign as gain over the input. Seconds are per picture, on",
+        "the machine that scored.",
+    ]
+    known = list(rows())
+    for task in dict.fromkeys(row.task for row in known):
+        table = [line for row in known if row.task == task for line in _line(row)]
+        if table:
+            lines += ["", f"## {task.replace('_', ' ').capitalize()}", "", *_HEAD, *table]
+    lines += ["", "## History", "", *_history()]
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = (
+    "| test | ruler | pictures | input PSNR | PSNR | SSIM | gain | floor / goal | stands at | weights | seconds |",
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+)
+
+
+def _line(row: Row) -> Iterator[str]:
+    file = SCORES / f"{row.id}.json"
+    if not file.exists():
+        return
+    result = json.loads(file.read_text(encoding="utf-8"))
+    mean = result["mean"]
+    what = row.set + "".join(f", {name} {value}" for name, value in row.strength)
+    what += {"untouched": ", nothing wrong", "pairs": "", "clean": "" if row.strength else ", made here"}[row.kind]
+    gain = "" if row.kind == "untouched" else f"{mean['psnr'] - mean['input_psnr']:+.2f}"
+    cells = (
+        f"[{what}](scores/{row.id}.json)",
+        row.protocol,
+        len(result["images"]),
+        f"{mean['input_psnr']:.2f}",
+        f"{mean['psnr']:.2f}",
+        f"{mean['ssim']:.4f}",
+        gain,
+        _bounds(row),
+        verdict(row, mean),
+        result["weights"],
+        f"{mean['seconds']:.2f}",
+    )
+    yield f"| {' | '.join(map(str, cells))} |"
+
+
+def _history() -> Iterator[str]:
+    """Per weights and row, every PSNR that was measured, oldest first."""
+    file = SCORES / "history.jsonl"
+    if not file.exists():
+        yield "Nothing yet."
+        return
+    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for text in file.read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        runs.setdefault((line["weights"], line["row"]), []).append(line)
+    yield "| weights | row | PSNR over time (commit) |"
+    yield "| --- | --- | --- |"
+    for (weights, row), found in sorted(runs.items()):
+        figures = ", ".join(f"{line['psnr']:.2f} ({line['commit']})" for line in found)
+        yield f"| {weights} | {row} | {figures} |"
+
+
+def main() -> None:
+    """Score the rows that are asked for, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", nargs="?", type=Path, help="folder with test/; without it only the page is written")
+    parser.add_argument("--task", help="only rows of this task")
+    parser.add_argument("--only", default="*", help="only rows whose id fits this shell-style pattern")
+    parser.add_argument("--weights", help="id or file; default: the task's own")
+    parser.add_argument("--limit", type=int, help="only the first so many pictures (not kept)")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--list", action="store_true", help="print the commands of the rows and leave")
+    given = parser.parse_args()
+    wanted = [row for row in rows() if fnmatch(row.id, given.only) and given.task in (None, row.task)]
+    if given.list:
+        print("\n".join(row.command(given.weights) for row in wanted))
+        return
+    for row in wanted if given.data else []:
+        if not (given.data / "test" / row.set).is_dir():
+            print(f"{row.id}: no {row.set} here")
+            continue
+        try:
+            result = score(row, given.data, given.weights, given.limit, given.device)
+        except undegrade.UndegradeError as error:
+            print(f"{row.id}: {error}")
+            continue
+        mean = result["mean"]
+        print(
+            f"{row.id:<42} {mean['input_psnr']:6.2f} -> {mean['psnr']:6.2f}  {verdict(row, mean)}"
+            f"  ({mean['seconds']:.1f} s)",
+            flush=True,
+        )
+        if given.limit is None:
+            keep(row, result)
+    (ROOT / "docs" / "scoreboard.md").write_text(render(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
