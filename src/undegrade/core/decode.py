@@ -91,7 +91,7 @@ def from_pil(image: Image.Image) -> Frame:
     notes: list[str] = []
     image.load()  # some formats tell their metadata only now
     metadata = _metadata(image, notes)
-    with suppress(ValueError, TypeError, SyntaxError, KeyError):  # raised when the EXIF block is damaged
+    if exif.orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     mode, deep = image.mode, image.mode.startswith("I;16")
     if mode == "CMYK":
@@ -103,7 +103,8 @@ def from_pil(image: Image.Image) -> Frame:
     elif mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa"):
         clear = image.has_transparency_data
         grey = mode in ("1", "L", "LA", "La")
-        image = image.convert(("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB"))
+        plain = ("LA" if clear else "L") if grey else ("RGBA" if clear else "RGB")
+        image = image if mode == plain else image.convert(plain)
     elif not deep:
         raise InputError(f"pictures of mode {mode} are not handled: convert to 8 or 16 bits of grey or RGB")
     samples = np.asarray(image).astype(np.uint16) if deep else np.asarray(image)
