@@ -70,6 +70,15 @@ def test_locate_reside(tmp_path):
     ]
 
 
+def test_locate_outdoor_reside_in_several_folders(tmp_path):
+    fill(tmp_path, "hazy/part1/0005_0.8_0.2.jpg", "hazy/part2/0005_1_0.2.jpg", "clear/0005.jpg")
+    matching = layouts.get("OTS").locate(tmp_path, "reside")
+    assert [(pair.name, pair.target.name) for pair in matching.pairs] == [
+        ("part1/0005_0.8_0.2", "0005.jpg"),
+        ("part2/0005_1_0.2", "0005.jpg"),
+    ]
+
+
 def test_locate_gopro_scenes(tmp_path):
     for scene in ("GOPR0384_11_00", "GOPR0385_11_01"):
         fill(tmp_path, *(f"test/{scene}/{side}/000001.png" for side in ("blur", "blur_gamma", "sharp")))

@@ -132,6 +132,15 @@ def test_super_resolution_of_a_perfect_restorer(sets):
     assert report.mean["input_psnr"] < 40
 
 
+def test_strength_left_out(sets):
+    default = evaluate("super_resolution", clean=sets / "clean", weights="none")
+    assert default.strength == {"scale": 2}
+    assert "MATLAB" in default.protocol["resize"]
+    drawn = evaluate("denoising", clean=sets / "clean", weights="none", sigma="auto")
+    assert "sigma drawn for each picture" in drawn.inputs
+    assert len({round(image.input["psnr"], 2) for image in drawn.images}) == 2
+
+
 def test_jpeg_is_made_of_luma(sets):
     made = list(samples("jpeg_artifacts", clean=sets / "clean", quality=10))
     assert [sample.input.shape[0] for sample in made] == [1, 1]
@@ -174,7 +183,18 @@ def test_outputs_are_saved(sets, tmp_path):
     torch.testing.assert_close(saved, expected, atol=0.5 / 255 + 1e-6, rtol=0)
 
 
+def test_a_result_with_nan_is_a_failure(sets):
+    class Broken:
+        def tensor(self, x: torch.Tensor) -> torch.Tensor:
+            return x * float("nan")
+
+    with pytest.raises(InputError, match="NaN or infinity"):
+        evaluate("dehazing", **pairs(sets), restorer=Broken())
+
+
 def test_wrong_calls(sets):
+    with pytest.raises(UsageError, match="limit=0"):
+        evaluate("deraining", **pairs(sets), weights="none", limit=0)
     with pytest.raises(UsageError, match="give inputs and targets"):
         evaluate("deraining", weights="none")
     with pytest.raises(UsageError, match="either made here or made of pairs"):

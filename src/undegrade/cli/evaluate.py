@@ -86,14 +86,14 @@ class _Table:
         figures = image.to_dict()
         if not self.columns:
             self.columns = tuple(key for key in figures if key != "name")
-            print(f"{'picture':<28}" + "".join(f"{key.replace('_', ' '):>13}" for key in self.columns))
+            print(f"{'picture':<28}" + "".join(f"{key.replace('_', ' '):>13}" for key in self.columns), flush=True)
         self._line(image.name, figures)
 
     def _line(self, name: str, figures: dict[str, Any]) -> None:
         cells = (
             f"{figures[key]:.4f}" if "ssim" in key or "mae" in key else f"{figures[key]:.2f}" for key in self.columns
         )
-        print(f"{name[-28:]:<28}" + "".join(f"{cell:>13}" for cell in cells))
+        print(f"{name[-28:]:<28}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
 
     def end(self, report: Any) -> None:
         """The mean, and everything the figures depend on."""

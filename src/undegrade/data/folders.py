@@ -91,9 +91,8 @@ def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
 
 
 def _before_underscore(name: str) -> str:
-    """``1400_1`` -> ``1400``, ``0005_0.8_0.2`` -> ``0005`` (RESIDE: one clear picture, many hazes)."""
-    folder, slash, stem = name.rpartition("/")
-    return folder + slash + stem.split("_", 1)[0]
+    """``1400_1`` and ``part1/1400_0.8_0.2`` -> ``1400`` (RESIDE: one clear picture, many hazes in several folders)."""
+    return name.rpartition("/")[2].split("_", 1)[0]
 
 
 def _before_last_underscore(name: str) -> str:

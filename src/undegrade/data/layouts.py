@@ -130,7 +130,11 @@ def _derain(name: str, title: str, count: int, note: str = "", aliases: tuple[st
         name,
         title,
         ("deraining",),
-        {**_pairs(count), "norain": Part("norain/*", "rain/*", rule="without-side", count=count)},
+        {
+            **_pairs(count),
+            "norain": Part("norain/*", "rain/*", rule="without-side", count=count),
+            "rain1400": Part("ground_truth/*", "rainy_image/*", rule="before-last-underscore", count=count),
+        },
         aliases,
         origin="one of the five test sets beside Rain13K",
         note=note,
@@ -157,6 +161,7 @@ LAYOUTS: dict[str, Layout] = {
             {
                 "train": Part("train/gt/*", "train/hazy/*", rule="before-underscore", count=13990),
                 "test": Part("test/gt/*", "test/hazy/*", rule="before-underscore", count=500),
+                "reside": Part("clear/*", "hazy/*", rule="before-underscore", count=13990),
             },
             ("reside-its", "reside-in"),
             origin="RESIDE (Li et al. 2019), Indoor Training Set; test is SOTS-indoor",
@@ -169,6 +174,7 @@ LAYOUTS: dict[str, Layout] = {
             {
                 "train": Part("train/gt/*", "train/hazy/*", rule="before-underscore", count=72135),
                 "test": Part("test/gt/*", "test/hazy/*", rule="before-underscore", count=500),
+                "reside": Part("clear/*", "hazy/**/*", rule="before-underscore", count=72135),
             },
             ("reside-ots", "reside-out"),
             origin="RESIDE (Li et al. 2019), Outdoor Training Set; test is SOTS-outdoor",

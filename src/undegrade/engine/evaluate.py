@@ -34,6 +34,8 @@ __all__ = ["SCHEMA", "EvalReport", "ImageScore", "Sample", "evaluate", "samples"
 
 SCHEMA = 1
 
+RESIZE = "bicubic as MATLAB imresize (a = -0.5, antialiased), for inputs made here and for the untouched input's score"
+
 
 class TensorRestorer(Protocol):
     """What is scored: anything that restores a batch, as `undegrade.inference.restorer.Restorer` does."""
@@ -166,8 +168,10 @@ def evaluate(
         InputError: a folder is missing, or not one picture could be scored.
     """
     task = get_task(task) if isinstance(task, str) else task
-    checked = task.check(parameters)
+    checked = _strength(task, parameters)
     ruler = protocols.get(protocol or task.protocol)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit={limit}: at least one picture must be scored")
     name = "none" if weights == "none" else weights or ""
     if restorer is None and weights != "none":
         restorer, name = _load(task, weights, checked, device=device, tile=tile, ensemble=ensemble)
@@ -200,10 +204,10 @@ def evaluate(
     return EvalReport(
         task=task.name,
         weights=name or "in memory",
-        protocol=ruler.describe(),
+        protocol=ruler.describe() | ({"resize": RESIZE} if "scale" in checked else {}),
         set=_set_name(Path(clean or inputs or "")),
         strength=checked,
-        inputs=_made(ruler, seed) if clean else "files",
+        inputs=_made(task, ruler, seed, checked) if clean else "files",
         images=tuple(scores),
         failed=failed,
         versions={"undegrade": __version__, "torch": torch.__version__, "python": platform.python_version()},
@@ -221,7 +225,7 @@ def samples(
     """The synthetic test pictures that `evaluate` would score, for looking at or for other tools."""
     task = get_task(task) if isinstance(task, str) else task
     ruler = protocols.get(protocol or task.protocol)
-    for _, make in _synthetic(task, ruler, clean, seed, task.check(parameters)):
+    for _, make in _synthetic(task, ruler, clean, seed, _strength(task, parameters)):
         yield make()
 
 
@@ -244,7 +248,8 @@ def _synthetic(
 ) -> Source:
     if task.degrade is None:
         raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
-    make = partial(_make, degrade=task.degrade, ruler=ruler, seed=seed, parameters=parameters)
+    known = {name: value for name, value in parameters.items() if value != "auto"}
+    make = partial(_make, degrade=task.degrade, ruler=ruler, seed=seed, parameters=known)
     return [(file.stem, partial(make, file)) for file in list_pictures(clean)]
 
 
@@ -282,6 +287,8 @@ def _score(sample: Sample, restorer: TensorRestorer | None, ruler: protocols.Pro
     start = time.perf_counter()
     output = _restore(restorer, degraded)
     seconds = time.perf_counter() - start
+    if not torch.isfinite(output).all():
+        raise InputError("the result holds NaN or infinity: the weights do not fit, or lower precision overflowed")
     return ImageScore(sample.name, ruler.score(output, target, scale), before, seconds), output
 
 
@@ -293,7 +300,7 @@ def _scale(degraded: Tensor, target: Tensor) -> tuple[int, Tensor]:
     if not all(0 <= part < scale for part in rest):
         raise ValueError(
             f"the input is {width}x{height} and the target {target.shape[-1]}x{target.shape[-2]}: "
-            "they must be equal, or a whole factor apart"
+            "they must be equal, or a whole factor apart (raw SOTS labels: undegrade data prepare cuts their border)"
         )
     return scale, target[..., : scale * height, : scale * width]
 
@@ -308,9 +315,16 @@ def _save(picture: Tensor, path: Path) -> None:
     save_picture(Picture(picture), path)
 
 
-def _made(ruler: protocols.Protocol, seed: int) -> str:
+def _strength(task: Task, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters, checked, with the task's defaults for those left out."""
+    return {one.name: one.default for one in task.parameters if one.default is not None} | task.check(parameters)
+
+
+def _made(task: Task, ruler: protocols.Protocol, seed: int, parameters: Mapping[str, Any]) -> str:
     form = "clipped and rounded to 8 bits" if ruler.bits == 8 else "as the degradation gives them"
-    return f"made from clean pictures, seed {seed} and the picture's name, {form}"
+    drawn = [one.name for one in task.parameters if parameters.get(one.name, "auto") == "auto"]
+    strength = f", {' and '.join(drawn)} drawn for each picture" if drawn else ""
+    return f"made from clean pictures, seed {seed} and the picture's name{strength}, {form}"
 
 
 def _set_name(folder: Path) -> str:
