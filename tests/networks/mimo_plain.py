@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undegrade.networks import ccnet, chair
+from undegrade.networks.layers.inplace import Gelu
+from undegrade.networks.layers.mimo import MimoUNet
 
 
 def channel_filter(unit: chair.ChannelFilter, u: Tensor) -> Tensor:
@@ -61,18 +63,35 @@ def _strip(u: Tensor, layer: nn.Module, axis: int, dilation: int) -> Tensor:
     return out.view(b, c, h, w)
 
 
+def chair_block(unit: chair.Block, x: Tensor) -> Tensor:
+    """A new map for every step."""
+    u = F.gelu(unit.depthwise(F.gelu(unit.conv1(x))))
+    return unit.conv2(unit.attention(u)) + x
+
+
+def ccnet_block(unit: ccnet.Block, x: Tensor) -> Tensor:
+    """A new map for every step."""
+    return unit.conv(unit.strips(unit.gated(x))) + x
+
+
 FORMS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    Gelu: lambda _, x: F.gelu(x),
+    chair.Block: chair_block,
     chair.ChannelFilter: channel_filter,
     chair.SerialBranches: serial_branches,
+    ccnet.Block: ccnet_block,
     ccnet.GatedUnit: gated_unit,
     ccnet.StripUnit: strip_unit,
 }
 
 
 def plain(module: nn.Module) -> nn.Module:
-    """A copy whose units compute in the plain form, in the plain memory layout, all heads included."""
+    """A copy whose units compute in the plain form, in the plain memory layout."""
     result = copy.deepcopy(module).to(memory_format=torch.contiguous_format)
     for part in result.modules():
         if type(part) in FORMS:
             part.forward = MethodType(FORMS[type(part)], part)
+        if isinstance(part, MimoUNet):  # where the fast form turns to channels-last memory
+            for entrance in (part.stem, *part.shallow, *(fuse.conv for fuse in part.fuse)):
+                entrance.register_forward_pre_hook(lambda _, args: (args[0].contiguous(),))
     return result
