@@ -81,7 +81,7 @@ class TorchBackend:
 
     def bytes_needed(self, height: int, width: int) -> int | None:
         """Working memory for an input of this size: tensors alive at the worst moment, found without computing."""
-        from undegrade.inference.memory import peak_bytes
+        from undegrade.core.memory import peak_bytes
 
         size = (height, width)
         if size not in self._needed:

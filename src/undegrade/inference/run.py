@@ -154,8 +154,9 @@ def _plan(
         if backend.device.type == "cpu"
         else int(0.7 * free_memory(backend.device))
     )
-    least = max(LEAST_TILE, spec.min_size)
-    return tiling.plan(whole, backend.bytes_needed, budget, least=least)
+    per_pixel = card.bytes_per_pixel if card else None
+    needed = backend.bytes_needed if per_pixel is None else lambda height, width: height * width * per_pixel
+    return tiling.plan(whole, needed, budget, least=max(LEAST_TILE, spec.min_size))
 
 
 def _fixed(side: int, whole: tiling.Plan) -> tiling.Plan:

@@ -16,12 +16,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from undegrade.core.errors import WeightsError
+from undegrade.core.memory import peak_bytes
+from undegrade.networks import catalog
 from undegrade.weights.card import WeightsCard
 
 __all__ = ["CARD_KEY", "pack", "sha256"]
 
 CARD_KEY = "undegrade.card"
 """Metadata key in the safetensors file under which the card's TOML lies."""
+
+_PROBE = 128
+"""Side of the picture for which the working memory is found out; it grows with the pixels, attention aside."""
 
 
 def pack(
@@ -57,6 +62,8 @@ def pack(
     path = Path(path)
     fields.setdefault("id", path.stem)
     fields.setdefault("title", fields["id"])
+    if (needed := peak_bytes(module, (1, catalog.get(network).channels(config), _PROBE, _PROBE))) is not None:
+        fields.setdefault("bytes_per_pixel", -(-needed // _PROBE**2))
     card = WeightsCard(network=network, numbers=asdict(config), task=task, file=path.name, **fields)
     entries = {name: _stored(name, tensor, dtype) for name, tensor in _unshared(module.state_dict()).items()}
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = ["OVERHEAD", "peak_bytes"]
 
-OVERHEAD = 1.5
+OVERHEAD = 2.0
 """Measured peak over counted peak: layout changes and scratch inside convolutions are not seen from outside."""
 
 
@@ -43,12 +44,15 @@ def peak_bytes(module: nn.Module, shape: tuple[int, ...]) -> int | None:
     Returns:
         Bytes, or None for modules that look at values and so cannot run without data.
     """
-    state = {name: tensor.to("meta") for name, tensor in (*module.named_parameters(), *module.named_buffers())}
+    # Tensors without data are put into the copy's memo, so that the weights are not copied.
+    empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in module.parameters()}
+    empty |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
+    skeleton = deepcopy(module, empty)
     x = torch.empty(shape, device="meta").contiguous(memory_format=torch.channels_last)
     live = _Live()
     try:
         with torch.no_grad(), live:
-            torch.func.functional_call(module, state, (x,))
+            skeleton(x)
     except (RuntimeError, NotImplementedError):
         return None
     return int(live.peak * OVERHEAD) + x.nbytes
