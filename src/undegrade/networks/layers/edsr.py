@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 __all__ = ["ResidualBlock", "attention_names", "block_names", "conv", "official_blocks"]
 
@@ -25,7 +27,19 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, activate: Callable[[Tensor], Tensor]) -> Tensor:
         """(B, C, H, W) -> same shape."""
-        return x.add(self.conv2(activate(self.conv1(x))), alpha=self.factor)
+        inner = self.conv1(x)
+        if torch.is_grad_enabled() and inner.requires_grad:
+            # For the backward pass a PReLU keeps its input and a convolution too: one map is enough, the other one is
+            # computed again. The recomputation ends where it has it, so no convolution runs twice.
+            change = checkpoint(self.after, inner, activate, use_reentrant=False, preserve_rng_state=False)
+        else:
+            change = self.after(inner, activate)
+        return x.add(change, alpha=self.factor)
+
+    def after(self, inner: Tensor, activate: Callable[[Tensor], Tensor]) -> Tensor:
+        """The block from its activation on."""
+        out: Tensor = self.conv2(activate(inner))
+        return out
 
 
 def official_blocks(shapes: Mapping[str, tuple[int, ...]]) -> int:
