@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.channel_attention import ChannelAttention
+from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.naf import LEVELS, Decoder, Encoder, NAFBlock, check_u, pad_zeros, to_local, up
 from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
 
@@ -54,7 +55,7 @@ class Fusion(nn.Module):
 
     def forward(self, feature: Tensor, deeper: Tensor) -> Tensor:
         """(B, C, H, W) and (B, 2C, H/2, W/2) -> (B, C, H, W)."""
-        y: Tensor = self.block(feature + self.up(deeper))
+        y: Tensor = self.block(add(self.up(deeper), feature))
         return y
 
 

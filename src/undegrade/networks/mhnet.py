@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.channel_attention import ChannelAttention
+from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
 from undegrade.networks.layers.naf import (
     LEVELS,
@@ -130,7 +131,7 @@ class Refinement(nn.Module):
         """(B, w, H, W) and the U's features, full resolution first and deepest first -> (B, w, H, W)."""
         for level in range(LEVELS):
             x = self.norms[level](x)
-            x = self.groups[level](x) + x
+            x = add(self.groups[level](x), x)
             e = _pack(encoded[level], self.up_enc[level], self.conv_enc[level])
             d = _pack(decoded[-1 - level], self.up_dec[level], self.conv_dec)
             x = self.fusions[level](x, e, d, ratio=2 if level else 1)

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.channel_attention import ChannelAttention
+from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.naf import LEVELS, EncoderDecoder, LayerNorm2d, check_u, gate, pad_zeros
 from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
 
@@ -118,11 +119,11 @@ class Refinement(nn.Module):
         x = self.info(x)
         for level in range(LEVELS):
             x = self.norms[level](x)
-            x = x + self.groups[level](x)
+            x = add(self.groups[level](x), x)
             context = self.from_enc[level](encoded[level]) + self.from_dec[level](decoded[-1 - level])
             for _ in range(level):
                 context = F.interpolate(context, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = x + context
+            x = add(x, context)
         return x
 
 

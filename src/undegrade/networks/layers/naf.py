@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
+from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
 from undegrade.networks.layers.naf_strips import in_strips, suits
 
@@ -170,7 +171,7 @@ class Decoder(nn.Module):
         """Add ``skips`` (level 0 first, as the encoder gives them) and return every level's result, deepest first."""
         features = []
         for rise, level, skip in zip(self.ups, self.levels, reversed(skips), strict=True):
-            x = level(rise(x) + skip)
+            x = level(add(rise(x), skip))
             features.append(x)
         return features
 
