@@ -94,6 +94,7 @@ def run(
 
     Raises:
         InputError: no memory for even a small tile.
+        UsageError: official tiles asked of a network that has none.
     """
     scale = spec.scale(config)
 
@@ -101,6 +102,8 @@ def run(
         return backend.run(part).to(x.device)
 
     if options.tile == "official":
+        if spec.tiling != "required":
+            raise UsageError(f"tile=official: the tiles of the pyramid-attention scripts; {spec.name} has none")
 
         def chopped(part: Tensor) -> Tensor:
             return chop(once, part, scale=scale, min_size=official_size)

@@ -1,0 +1,139 @@
+"""What tiles change, and what pictures cost: `python benchmarks/tiling.py [WEIGHTS ...] [--sizes 1 4 12]`
+
+For each of the shipped weights: the difference between the tiled and the whole picture in dB, for several tile sides
+and contexts, beside the PSNR of both against the clean picture; then time and peak memory for whole files of 1, 4 and
+12 megapixels, each in a fresh process. Prints Markdown tables. docs/tiling.md holds the last results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from torch import Tensor
+
+import undegrade
+from undegrade.inference import tiling
+from undegrade.inference.restorer import Restorer
+
+SIDE = (768, 1024)
+TILES = (128, 256, 512)
+CONTEXTS = (0, 16, 32, 64)
+
+
+def main() -> None:
+    """Both tables for every weights id named, or for all."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("weights", nargs="*", default=undegrade.list_weights())
+    parser.add_argument("--sizes", nargs="*", type=float, default=[1, 4, 12], help="megapixels of the files")
+    parser.add_argument("--one", nargs=2, metavar=("WEIGHTS", "FILE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        print(*_measure(*arguments.one))
+        return
+    for name in arguments.weights:
+        print(
+            f"\n### {name}\n\n| tile | context | tiled against whole, dB | largest difference | PSNR, dB | extra work |"
+        )
+        print("| --- | --- | --- | --- | --- | --- |")
+        print(*_differences(name), sep="\n")
+    print("\n| weights | megapixels | tiles | seconds | CPU seconds | peak MB |\n| --- | --- | --- | --- | --- | --- |")
+    for name in arguments.weights:
+        for size in arguments.sizes:
+            print(_cost(name, size), flush=True)
+
+
+def scene() -> Tensor:
+    """(3, 768, 1024): a portrait, a cup, a cat and a rocket side by side, so that no tile sees what the whole sees."""
+    quarters = [getattr(skimage.data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")]
+    height, width = SIDE[0] // 2, SIDE[1] // 2
+    parts = [Image.fromarray(quarter).resize((width, height), Image.Resampling.LANCZOS) for quarter in quarters]
+    rows = [np.hstack([np.asarray(part) for part in parts[first : first + 2]]) for first in (0, 2)]
+    return torch.from_numpy(np.vstack(rows)).permute(2, 0, 1) / 255
+
+
+def _differences(name: str) -> list[str]:
+    restorer = undegrade.load(name)
+    assert isinstance(restorer, Restorer)
+    assert restorer.task is not None
+    clean = scene()
+    if restorer.task.degrade is None:
+        degraded = clean
+    else:
+        degraded = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **_strength(restorer))
+    x = degraded[None]
+    whole = restorer.tensor(x, tile=None)
+    rows = [f"| whole | | | | {_psnr(whole[0], clean):.2f} | |"]
+    for side in TILES:
+        for context in CONTEXTS:
+            y, work = _tiled(restorer, x, side, context)
+            difference = float((y - whole).abs().max())
+            rows.append(
+                f"| {side} | {context} | {_psnr(y, whole):.1f} | {difference:.3f} | {_psnr(y[0], clean):.2f} "
+                f"| {work - 1:.0%} |"
+            )
+    return rows
+
+
+def _tiled(restorer: Restorer, x: Tensor, side: int, context: int) -> tuple[Tensor, float]:
+    """The tiled result, and the pixels computed per pixel of the picture."""
+    pixels = 0
+
+    def run(part: Tensor) -> Tensor:
+        nonlocal pixels
+        pixels += part.shape[-1] * part.shape[-2]
+        return restorer.backend.run(part)
+
+    step = restorer.spec.multiple_of
+    height, width = (-(-length // step) * step for length in x.shape[-2:])
+    cut = tiling.Plan((side, side), context, step)
+    y = tiling.join(run, x, cut, padded=(height, width), mode=restorer.spec.padding, scale=restorer.scale)
+    return y.clamp(0, 1), pixels / (x.shape[-1] * x.shape[-2])
+
+
+def _strength(restorer: Restorer) -> dict[str, object]:
+    """A degradation in the middle of what the weights can do."""
+    middle: dict[str, object] = {"sigma": 25, "quality": 30, "pattern": "RGGB", "scale": restorer.scale}
+    assert restorer.task is not None
+    return {parameter.name: middle[parameter.name] for parameter in restorer.task.parameters}
+
+
+def _psnr(y: Tensor, target: Tensor) -> float:
+    error = float((y - target).square().mean())
+    return -10 * np.log10(error) if error else float("inf")
+
+
+def _cost(name: str, megapixels: float) -> str:
+    height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
+    width = round(megapixels * 1e6 / height)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture.png"
+        noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path, compress_level=0)
+        result = subprocess.run(
+            [sys.executable, __file__, "--one", name, str(path)], check=True, capture_output=True, text=True
+        )
+    return f"| {name} | {megapixels:g} | " + " | ".join(result.stdout.split()) + " |"
+
+
+def _measure(name: str, path: str) -> tuple[int, str, str, int]:
+    """In a process of its own: (tiles, seconds, CPU seconds, peak MB), start and loading included."""
+    counts = []
+    start = time.perf_counter()
+    undegrade.load(name)(path, progress=lambda done, total: counts.append(total))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    seconds, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    return counts[-1], f"{seconds:.1f}", f"{cpu:.1f}", usage.ru_maxrss // 1024
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""From a task, weights or a file to a Restorer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from undegrade import create_network, list_weights, load, restore
+from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
+from undegrade.inference.chain import Chain
+from undegrade.networks import catalog
+from undegrade.weights.pack import pack
+
+SMALL = {"width": 4, "enc_blocks": (1, 1, 1, 1)}
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """Small weights in the user's folder: two denoisers and a deraining network."""
+    monkeypatch.setenv("UNDEGRADE_HOME", str(tmp_path))
+    folder = tmp_path / "weights"
+    spec = catalog.get("m3snet")
+    config = spec.configure(None, **SMALL)
+    for seed, (name, task, parameters) in enumerate(
+        [("mine_50", "denoising", {"sigma": 50}), ("mine_rain", "deraining", {}), ("mine_snow", "desnowing", {})]
+    ):
+        torch.manual_seed(seed)
+        net = spec.build(config)
+        for parameter in net.parameters():  # fresh blocks are the identity
+            torch.nn.init.normal_(parameter, std=0.1)
+        pack(net, "m3snet", config, task, folder / f"{name}.safetensors", parameters=parameters)
+    return folder
+
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+
+
+def test_shipped_denoiser_is_the_default():
+    restorer = load("denoise", sigma=25, strength=0.5, device="cpu")
+    assert restorer.info["weights"] in list_weights(task="denoising")
+    assert restorer.info["task"] == "denoising"
+    assert restorer.info["parameters"] == {"sigma": 25}
+    assert restorer.info["training"]["steps"] > 0
+    assert restorer.options.strength == 0.5
+    assert load("denoising", sigma="auto").info["weights"] in list_weights(task="denoising")
+
+
+def test_what_may_be_task_weights_or_file(own):
+    for what in ("derain", "deraining", "mine_rain", own / "mine_rain.safetensors", str(own / "mine_rain.toml")):
+        restorer = load(what, weights="mine_rain") if what in ("derain", "deraining") else load(what)
+        assert restorer.info["weights"] == "mine_rain"
+        assert restorer.info["task"] == "deraining"
+    assert load("denoise", sigma=50).info["weights"] == "mine_50"
+    assert np.array_equal(restore(PICTURE, "derain", weights="mine_rain"), load("mine_rain")(PICTURE))
+
+
+def test_file_without_a_card(tmp_path):
+    torch.save({"model": create_network("chair", "chair_small").state_dict()}, tmp_path / "model_its.pkl")
+    info = load(tmp_path / "model_its.pkl", network="chair", task="dehaze").info
+    assert (info["network"], info["task"], info["weights"]) == ("chair", "dehazing", "model_its")
+    assert info["licence"] == "unknown"
+    assert load(tmp_path / "model_its.pkl").info["task"] is None
+
+
+def test_chain(own):
+    chain = load("mine_rain"), load("mine_snow")
+    both = Chain(chain)
+    x = torch.rand(2, 3, 20, 30)
+    assert torch.equal(both.tensor(x), chain[1].tensor(chain[0].tensor(x)))
+    assert [info["task"] for info in both.info["chain"]] == ["deraining", "desnowing"]
+    assert both(PICTURE).dtype == np.uint8
+    floats = PICTURE.astype(np.float32) / 255
+    assert np.array_equal(both(PICTURE), np.rint(both(floats) * 255).astype(np.uint8))  # rounded once, at the end
+
+
+def test_chain_by_names(own, monkeypatch):
+    chain = load("denoise,desnow", sigma=50)
+    assert [restorer.info["weights"] for restorer in chain.restorers][1] == "mine_snow"
+    assert chain.restorers[0].parameters == {"sigma": 50}
+    assert chain.restorers[1].parameters == {}
+    with pytest.raises(UnknownNameError, match="unknown parameter 'quality'"):
+        load("denoise,desnow", quality=3)
+    with pytest.raises(UsageError, match="choose their own weights"):
+        load("denoise,desnow", weights="mine_50")
+
+
+@pytest.mark.parametrize(
+    ("what", "wish", "error", "message"),
+    [
+        (None, {}, UsageError, "a task, the id of weights, or a file is needed"),
+        ("dehase", {}, UnknownNameError, "did you mean 'dehaze'"),
+        ("denoise", {"sigma": 99}, UsageError, "sigma=99: must lie in 0-75"),
+        ("denoise", {"sigmas": 9}, UnknownNameError, "did you mean 'sigma'"),
+        ("denoise", {"network": "pa_edsr"}, WeightsError, "no weights for denoising with network pa_edsr"),
+        ("denoise", {"preset": "m3snet_w32"}, UsageError, "only with a file"),
+        ("denoise", {"weights": "mine_rain"}, UsageError, "mine_rain are for deraining"),
+        ("mine_rain", {"weights": "mine_rain"}, UsageError, "give the weights once"),
+        ("mine_rain", {"depth": 3}, UnknownNameError, "number of m3snet 'depth'"),
+        ("mine_rain", {"dtype": "int8"}, UsageError, "dtype=int8"),
+        ("none.pth", {}, WeightsError, "no such file"),
+    ],
+)
+def test_wrong_wishes(own, what, wish, error, message):
+    with pytest.raises(error, match=message):
+        load(what, **wish)
