@@ -32,13 +32,13 @@ def defocus(
         clean: (C, H, W) in 0..1.
         generator: source of all randomness.
         depth: (1, H, W) or (H, W) in any unit, 0 where unknown; None makes one up.
-        radius: of the largest blur circle in pixels; a number, a pair, or None: 0 in 15 % of the cases, else U(1, 14).
+        radius: of the largest blur circle in pixels; a number, a pair, or None: 0 in 15 % of the cases, else U(1, 16).
         level: probability that all of the picture lies at one distance (the same blur everywhere); None: 0.2.
         noise: sigma of the noise added after, in levels of 0..255; None: U(0, 2).
         gain: exposure against the sharp picture; None: U(0.95, 1.05).
     """
     lots = [uniform(generator, 0, 1), uniform(generator, 0, 1)]
-    largest = strength(generator, radius, 1, 14, "radius")
+    largest = strength(generator, radius, 1, 16, "radius")
     if radius is None and lots[0] < 0.15:
         largest = 0.0
     aperture = Aperture.draw(generator)

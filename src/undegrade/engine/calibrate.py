@@ -257,15 +257,31 @@ def _weather_plans(root: Path) -> list[_Plan]:
             strength={"beta": [0.6, 1.8], "airlight": [0.97, 1.0], "tint": 0.0},
             measure=_with_depth,
         ),
-        _Plan(haze, "train/bsd", "made-up depth, training range", 15.90, "SOTS outdoor"),
+        _Plan(
+            haze,
+            "train/bsd",
+            "made-up depth, mean transmission 0.4-0.95, A 0.8-1",
+            15.90,
+            "SOTS outdoor",
+            strength={"transmission": [0.4, 0.95], "airlight": [0.8, 1.0]},
+        ),
+        _Plan(haze, "train/bsd", "made-up depth, training range", 15.90, "SOTS outdoor; thicker haze is wanted too"),
         _Plan(snow, "test/CSD", "the pair itself", 13.70, "the one CSD pair at hand", measure=_paired),
         _Plan(
             snow,
-            "train/bsd",
-            "made, always veiled",
+            "test/CSD/target",
+            "made, veiled, dense: 20 seeds on the scene of the pair",
             13.70,
-            "one CSD pair, a dense one: the training range must also hold light snow",
-            strength={"veil": 1.0},
+            "the pair of this scene",
+            strength={"veil": 1.0, "density": 3.0},
+            measure=_many_seeds,
+        ),
+        _Plan(
+            snow,
+            "train/bsd",
+            "made, training range",
+            13.70,
+            "one dense CSD pair; light snow is wanted too",
         ),
     ]
 
@@ -279,7 +295,7 @@ def _blur_plans() -> list[_Plan]:
         _Plan(motion, "train/bsd", "camera paths, training range", 25.60, "GoPro"),
         _Plan(defocus, "test/DPDD-demo", "the pairs themselves", 23.90, "all 76 full-size pairs", measure=_paired),
         _Plan(
-            defocus, "train/bsd", "made-up depth, without the sharp ones", 23.90, "DPDD", strength={"radius": [2, 14]}
+            defocus, "train/bsd", "made-up depth, radius 4-16", 23.90, "DPDD", strength={"radius": [4, 16]}
         ),
     ]
 
@@ -306,6 +322,12 @@ def _with_depth(root: Path, plan: _Plan, seed: int) -> Iterator[float]:
     for file in list_pictures(root / plan.folder):
         if file.stem in depths:
             yield _score(plan, file, seed, depth=read(depths[file.stem]).pixels[:1])
+
+
+def _many_seeds(root: Path, plan: _Plan, seed: int) -> Iterator[float]:
+    for file in list_pictures(root / plan.folder):
+        for number in range(20):
+            yield _score(plan, file, seed + number)
 
 
 def _score(plan: _Plan, file: Path, seed: int, **extra: Any) -> float:
