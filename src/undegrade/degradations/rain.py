@@ -123,7 +123,7 @@ class _Kind:
 
 _LIGHT = _Kind((0.008, 0.06), (9, 32), (0.9, 2.2), (0.08, 0.35), 0.8)
 _DRIZZLE = _Kind((0.02, 0.1), (7, 28), (0.6, 1.2), (0.04, 0.14), 1.0)
-_HEAVY = _Kind((0.08, 0.4), (16, 80), (1.2, 3.2), (0.08, 0.3), 0.25)
+_HEAVY = _Kind((0.1, 0.44), (16, 80), (1.2, 3.2), (0.08, 0.3), 0.25)
 
 
 def _streak(length: float, thick: float, angle: float, *, soft: bool) -> Tensor:

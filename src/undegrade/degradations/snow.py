@@ -1,9 +1,10 @@
-"""Snow: flakes of three sizes before the picture, made here or drawn from a folder of masks, and a veil behind them."""
+"""Snow: flakes of all sizes before the picture, made here or drawn from a folder of masks, and a veil behind them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,8 +18,28 @@ from undegrade.ops.filters import gaussian_blur
 
 __all__ = ["flakes", "snow"]
 
-# Radius in pixels of a picture 480 high, and how many flakes a megapixel has.
-_SMALL, _MEDIUM, _LARGE = ((0.7, 1.6), (2000, 12000)), ((1.6, 4.0), (300, 2000)), ((4.0, 14.0), (10, 120))
+
+@dataclass(frozen=True)
+class _Size:
+    """A size class: how often it occurs, radius in pixels of a picture 480 high, flakes in a megapixel, opacity, and
+    the way a flake travels during the exposure, in radii."""
+
+    share: float
+    radius: tuple[float, float]
+    crowd: tuple[float, float]
+    opacity: tuple[float, float]
+    travel: float
+    streaks: bool = False
+    blurred: bool = False
+
+
+_SIZES = (
+    # Powder: the fine grain over all of the picture that the dense masks of Snow100K have.
+    _Size(0.35, (0.5, 1.1), (20000, 120000), (0.08, 0.3), 2),
+    _Size(0.9, (0.7, 1.6), (2000, 12000), (0.35, 1), 2, streaks=True),
+    _Size(0.8, (1.6, 4.0), (300, 2000), (0.35, 1), 2, streaks=True),
+    _Size(0.6, (4.0, 14.0), (10, 120), (0.35, 1), 6, blurred=True),
+)
 
 
 def snow(
@@ -39,13 +60,13 @@ def snow(
         generator: source of all randomness.
         layers: flake masks to draw from (a folder, tensors, or ``Layers``); None makes flakes.
         gain: factor on the mask; None: U(0.7, 1.2) for drawn masks, 1 for made ones.
-        density: factor on the number of made flakes; None: U(0.5, 1.6).
+        density: factor on the number of made flakes; None: U(0.7, 3).
         veil: probability of the veil; None: 0.5.
     """
     height, width = clean.shape[-2:]
     veiled = chance(generator, 0.5 if veil is None else veil)
     if layers is None:
-        crowd = strength(generator, density, 0.5, 1.6, "density")
+        crowd = strength(generator, density, 0.7, 3.0, "density")
         mask = flakes(height, width, generator, density=crowd) * strength(generator, gain, 1.0, 1.0, "gain")
     else:
         mask = open_layers(layers).draw(generator, height, width)
@@ -58,7 +79,7 @@ def snow(
 
 
 def flakes(height: int, width: int, generator: torch.Generator, *, density: float = 1.0) -> Tensor:
-    """(1, height, width): the flake mask Z in 0..1, of one to three size classes that fall in one direction.
+    """(1, height, width): the flake mask Z in 0..1, of up to four size classes that fall in one direction.
 
     Args:
         height, width: of the mask; flakes grow with pictures higher than 480.
@@ -70,21 +91,21 @@ def flakes(height: int, width: int, generator: torch.Generator, *, density: floa
     hastiness = uniform(generator, 0, 1)
     streaky = chance(generator, 0.2)  # long bright streaks, as CSD has them
     clear = torch.ones(1, height, width)
-    for probability, (radii, crowd), motion in ((0.9, _SMALL, 2.0), (0.8, _MEDIUM, 2.0), (0.6, _LARGE, 6.0)):
-        if not chance(generator, probability):
+    for size in _SIZES:
+        if not chance(generator, size.share):
             continue
-        reach = 3 * motion if streaky and motion < 6 else motion
-        # Many small flakes to few, evenly on a logarithmic scale.
-        number = math.exp(uniform(generator, math.log(crowd[0]), math.log(crowd[1])))
+        reach = size.travel * (3 if streaky and size.streaks else 1)
+        # Few flakes to many, evenly on a logarithmic scale.
+        number = size.crowd[0] * (size.crowd[1] / size.crowd[0]) ** uniform(generator, 0, 1)
         copies = density * number * height * width / 1e6 / zoom**2
         shapes = max(1, min(6, round(copies)))
-        opacity = uniform(generator, 0.35, 1)
+        opacity = uniform(generator, *size.opacity)
         scatters: list[Scatter] = []
         for _ in range(shapes):
-            radius = zoom * radii[0] * (radii[1] / radii[0]) ** uniform(generator, 0, 1)
+            radius = zoom * size.radius[0] * (size.radius[1] / size.radius[0]) ** uniform(generator, 0, 1)
             travelled = reach * hastiness * uniform(generator, 0.5, 1)
             shape = _flake(radius, travelled * radius, fall, generator)
-            if radii is _LARGE[0]:
+            if size.blurred:
                 shape = _blurred(shape, radius * uniform(generator, 0.1, 0.4))
             bright = opacity / (1 + 0.3 * travelled)  # what moves covers each point for a shorter time
             scatters.append((shape, math.ceil(copies / shapes), 0.4 * bright, bright))
