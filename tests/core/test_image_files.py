@@ -321,6 +321,18 @@ def test_unknown_suffix_is_a_usage_error(tmp_path: Path) -> None:
         image.save(image.read(colours()), tmp_path / "a.gif")
 
 
+def test_too_wide_or_too_talkative_for_a_format(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="WEBP cannot hold"):
+        image.save(image.read(np.zeros((1, 20_000, 3), np.uint8)), tmp_path / "a.webp")
+    exif = Image.Exif()
+    exif[270] = "x" * 70_000
+    frame = Frame(colours(), Metadata(exif=exif.tobytes()))
+    with pytest.raises(InputError, match="JPEG cannot hold"):
+        encode.write([frame], tmp_path / "a.jpg")
+    encode.write([frame], tmp_path / "a.png")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
 def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.png").write_bytes(b"before")
 

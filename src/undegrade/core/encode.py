@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -109,7 +110,10 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
         if len(images) > 1:
             images = _alike(images)
         options = FORMATS[kind].options | _told(held, kind) | _sequence(frames, images)
-        images[0].save(file, kind, **options)
+        try:
+            images[0].save(file, kind, **options)
+        except (ValueError, TypeError, RuntimeError, struct.error) as error:  # too many pixels or metadata
+            raise InputError(f"{kind} cannot hold this picture ({error})") from error
 
 
 def _check(kind: str, deep: bool, alpha: bool, count: int) -> None:

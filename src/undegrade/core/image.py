@@ -242,40 +242,39 @@ def _parts(planes: Tensor) -> tuple[Tensor, Tensor | None]:
     return planes[:colours], planes[colours:] if len(planes) > colours else None
 
 
-def _joined(picture: Picture) -> Tensor:
-    pixels = picture.pixels.float().cpu()
-    return pixels if picture.alpha is None else torch.cat([pixels, picture.alpha])
+def _planes(picture: Picture) -> list[Tensor]:
+    """The channels, alpha last; not joined, because pictures are large."""
+    parts = picture.pixels if picture.alpha is None else [*picture.pixels, *picture.alpha]
+    return [plane.float().cpu() for plane in parts]
 
 
-def _rounded(planes: Tensor, dtype: str) -> NDArray[Any]:
-    """(C, H, W) in 0..1 as (H, W, C) integers, clipped and rounded; plane by plane, to bound the memory."""
-    largest = np.iinfo(dtype).max
-    samples = np.empty((*planes.shape[1:], len(planes)), dtype)
+def _rounded(picture: Picture, dtype: str) -> NDArray[Any]:
+    """(H, W, C) integers, clipped and rounded."""
+    planes, largest = _planes(picture), np.iinfo(dtype).max
+    samples = np.empty((*picture.size, len(planes)), dtype)
     for channel, plane in enumerate(planes):
-        samples[..., channel] = (plane.clamp(0, 1) * largest).round_().numpy()
+        samples[..., channel] = plane.clamp(0, 1).mul_(largest).round_().numpy()
     return samples
 
 
 def to_frame(picture: Picture) -> Frame:
     """The picture in the depth of its source, as it is written to files; floats become 16 bits."""
     dtype = picture.dtype if picture.dtype in ("uint8", "uint16") else "uint16"
-    return Frame(_rounded(_joined(picture), dtype), picture.metadata, picture.notes)
+    return Frame(_rounded(picture, dtype), picture.metadata, picture.notes)
 
 
 def _to_array(picture: Picture) -> NDArray[Any]:
-    planes = _joined(picture)
     if picture.dtype in ("uint8", "uint16"):
-        array = _rounded(planes, picture.dtype)
+        array = _rounded(picture, picture.dtype)
     else:
-        array = np.ascontiguousarray(planes.numpy().transpose(1, 2, 0)).astype(picture.dtype, copy=False)
+        array = torch.stack(_planes(picture), dim=2).numpy().astype(picture.dtype, copy=False)
     return array[..., 0] if picture.layout == "HW" and array.shape[2] == 1 else array
 
 
 def _to_tensor(picture: Picture) -> Tensor:
-    planes = _joined(picture)
     if picture.dtype in ("uint8", "uint16"):
-        planes = torch.from_numpy(_rounded(planes, picture.dtype)).permute(2, 0, 1).contiguous()
+        planes = torch.from_numpy(_rounded(picture, picture.dtype)).permute(2, 0, 1).contiguous()
     else:
-        planes = planes.to(getattr(torch, picture.dtype))
+        planes = torch.stack(_planes(picture)).to(getattr(torch, picture.dtype))
     planes = planes.to(picture.device)
     return planes[0] if picture.layout == "HW" and len(planes) == 1 else planes
