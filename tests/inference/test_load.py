@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from undegrade import create_network, list_weights, load, restore
+from undegrade import convert, create_network, list_weights, load, restore
 from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
 from undegrade.inference.chain import Chain
 from undegrade.networks import catalog
@@ -61,6 +61,21 @@ def test_file_without_a_card(tmp_path):
     assert (info["network"], info["task"], info["weights"]) == ("chair", "dehazing", "model_its")
     assert info["licence"] == "unknown"
     assert load(tmp_path / "model_its.pkl").info["task"] is None
+
+
+def test_official_files_are_padded_as_their_authors_did(tmp_path, own):
+    spec = catalog.get("m3snet")
+    net = spec.build(spec.configure(None, **SMALL)).eval()
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    state = net.state_dict()
+    official = {name: state[ours] for name, ours in spec.official(spec.configure(None, **SMALL)).items()}
+    torch.save({"state_dict": official}, tmp_path / "official.pth")
+    x = torch.rand(1, 3, 37, 50)
+    with torch.no_grad():  # the network itself pads with zeros
+        assert torch.allclose(load(tmp_path / "official.pth").tensor(x), net(x).clamp(0, 1), atol=1e-6)
+        convert(tmp_path / "official.pth", tmp_path / "converted.safetensors")
+        assert torch.allclose(load(tmp_path / "converted.safetensors").tensor(x), net(x).clamp(0, 1), atol=1e-6)
 
 
 def test_chain(own):

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import pytest
+import skimage.data
 import torch
 
+from undegrade import list_weights, load
 from undegrade.inference import tiling
 from undegrade.inference.tiling import Plan
 
@@ -48,6 +50,19 @@ def test_weights_sum_to_one(length, core):
         assert place.stop <= span.stop
         total[place] += weight
     assert torch.allclose(total, torch.ones(length), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list_weights())
+def test_shipped_weights_are_close_to_the_whole_picture(name):
+    # Means over the whole picture differ from a tile's; docs/tiling.md has the figures for usual sizes.
+    restorer = load(name, device="cpu")
+    clean = torch.from_numpy(skimage.data.astronaut()[:288, 100:388].copy()).permute(2, 0, 1) / 255
+    parameters = {"sigma": 25, "quality": 30, "pattern": "RGGB", "scale": restorer.scale}
+    strength = {parameter.name: parameters[parameter.name] for parameter in restorer.task.parameters}
+    x = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **strength)[None]
+    tile = max(x.shape[-2:]) // 2
+    error = (restorer.tensor(x, tile=tile) - restorer.tensor(x, tile=None)).square().mean()
+    assert -10 * torch.log10(error) > 45
 
 
 def test_plan_fits_the_budget():

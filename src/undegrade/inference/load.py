@@ -148,6 +148,7 @@ def _restorer(
         network=loaded.spec.name,
         file=Path(source).name,
         numbers=asdict(loaded.config),
+        padding=loaded.spec.official_padding,
         origin=source,
     )
     if task is not None and card.task and task.name != card.task:

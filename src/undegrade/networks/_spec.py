@@ -41,6 +41,7 @@ class NetworkSpec(Generic[C]):
         multiple_of: height and width are padded to a multiple of this before the network runs.
         min_size: smallest height and width that the network can compute.
         padding: how the Restorer pads, ``"reflect"`` or ``"zeros"``; a weights card may say otherwise.
+        official_padding: what the official test script does where that is something else; for official checkpoints.
         tiling: ``"free"`` (local receptive field), ``"discouraged"`` (global pooling: tiles change the result a
             little) or ``"required"`` (global attention: whole pictures are out of reach).
         context: pixels around a tile that influence it noticeably; tiles overlap by this much on each side.
@@ -64,6 +65,7 @@ class NetworkSpec(Generic[C]):
     multiple_of: int = 1
     min_size: int = 1
     padding: Literal["reflect", "zeros"] = "reflect"
+    official_padding: Literal["reflect", "zeros"] | None = None
     tiling: Literal["free", "discouraged", "required"] = "discouraged"
     context: int = 32
     scale: Callable[[C], int] = lambda config: 1

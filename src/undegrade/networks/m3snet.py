@@ -137,6 +137,7 @@ SPEC = NetworkSpec(
     official=_official,
     multiple_of=_MULTIPLE,
     padding="reflect",
+    official_padding="zeros",  # inside the official network; they enter every mean over the picture
     tiling="discouraged",
     context=64,
     channels=lambda config: config.colors,

@@ -45,6 +45,7 @@ def convert(
         raise UsageError(f"output={output}: is the checkpoint itself; give another name")
     loaded = open_weights(checkpoint, network, preset)
     presets = [name for name, config in loaded.spec.presets.items() if config == loaded.config]
+    fields.setdefault("padding", loaded.spec.official_padding)
     fields.setdefault("origin", f"converted from {Path(checkpoint).name}")
     return pack(
         loaded.module,
