@@ -9,6 +9,12 @@ import pytest
 import undegrade
 
 NAMES = {
+    "WeightsCard": "class",
+    "Restorer": "class",
+    "Recipe": "class",
+    "Picture": "class",
+    "EvalReport": "class",
+    "Chain": "class",
     "InputError": "class",
     "MissingExtraError": "class",
     "UndegradeError": "class",

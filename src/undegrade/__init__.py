@@ -10,6 +10,7 @@ so that ``import undegrade`` costs nothing.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from undegrade._version import __version__
@@ -38,13 +39,25 @@ if TYPE_CHECKING:
         train,
         weights_card,
     )
+    from undegrade.core.image import Picture
+    from undegrade.engine.evaluate import EvalReport
+    from undegrade.engine.recipe import Recipe
+    from undegrade.inference.chain import Chain
+    from undegrade.inference.restorer import Restorer
+    from undegrade.weights.card import WeightsCard
 
 __all__ = [
+    "Chain",
+    "EvalReport",
     "InputError",
     "MissingExtraError",
+    "Picture",
+    "Recipe",
+    "Restorer",
     "UndegradeError",
     "UnknownNameError",
     "UsageError",
+    "WeightsCard",
     "WeightsError",
     "__version__",
     "convert",
@@ -63,11 +76,20 @@ __all__ = [
 ]
 
 
+_TYPES = {
+    "Chain": "undegrade.inference.chain",
+    "EvalReport": "undegrade.engine.evaluate",
+    "Picture": "undegrade.core.image",
+    "Recipe": "undegrade.engine.recipe",
+    "Restorer": "undegrade.inference.restorer",
+    "WeightsCard": "undegrade.weights.card",
+}
+"""Where the types live that the functions take and give."""
+
+
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from undegrade import api
-
-        return getattr(api, name)
+        return getattr(import_module(_TYPES.get(name, "undegrade.api")), name)
     raise AttributeError(f"module 'undegrade' has no attribute '{name}'")
 
 

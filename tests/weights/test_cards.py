@@ -167,6 +167,13 @@ def test_resolve(own):
         store.resolve("other")
 
 
+def test_a_bad_card_of_the_user_stops_nothing(own):
+    cards(own, good={})
+    (own / "bad.toml").write_text("id = ", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"bad\.toml: left out: bad\.toml: not a weights card"):
+        assert "good" in store.entries()
+
+
 def test_convert(official, save, tmp_path):
     path = save({"model": official("chair_r4")}, "model_its.pkl")
     card = WeightsCard.from_toml(convert(path, tmp_path / "its.safetensors", task="dehazing").read_text("utf-8"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -138,7 +139,12 @@ def _shipped() -> Iterator[Stored]:
 
 def _own() -> Iterator[Stored]:
     for path in sorted((home() / "weights").glob("*.toml")):
-        card = _read(path)
+        try:
+            card = _read(path)
+        except (WeightsError, OSError, UnicodeDecodeError) as error:
+            # One bad file of the user's must not stop everything that only looks for weights.
+            warnings.warn(f"{path}: left out: {error}", stacklevel=2)
+            continue
         yield Stored(card, path.parent / card.file)
 
 
