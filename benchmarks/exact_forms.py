@@ -78,7 +78,10 @@ CASES = [
     Case("chair_r4", (3, 256, 256), network("chair", "chair_r4"), with_all_heads),
     Case("ccnet_dehaze", (3, 256, 256), network("ccnet", "ccnet_dehaze"), with_all_heads),
     Case("m3snet_w32", (3, 256, 256), network("m3snet", "m3snet_w32"), naf_plain.plain),
+    Case("m3snet_w16_d8", (3, 256, 256), network("m3snet", "m3snet_w16_d8"), naf_plain.plain),
     Case("mhnet_w64", (3, 256, 256), network("mhnet", "mhnet_w64"), naf_plain.plain),
+    Case("mhnet2023_nf40", (3, 256, 256), network("mhnet2023", "mhnet2023_nf40"), naf_plain.plain),
+    Case("nafsr_x2", (3, 256, 256), network("nafsr", "nafsr_x2"), naf_plain.plain),
 ]
 
 
