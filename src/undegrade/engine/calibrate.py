@@ -294,9 +294,7 @@ def _blur_plans() -> list[_Plan]:
         ),
         _Plan(motion, "train/bsd", "camera paths, training range", 25.60, "GoPro"),
         _Plan(defocus, "test/DPDD-demo", "the pairs themselves", 23.90, "all 76 full-size pairs", measure=_paired),
-        _Plan(
-            defocus, "train/bsd", "made-up depth, radius 4-16", 23.90, "DPDD", strength={"radius": [4, 16]}
-        ),
+        _Plan(defocus, "train/bsd", "made-up depth, radius 4-16", 23.90, "DPDD", strength={"radius": [4, 16]}),
     ]
 
 
