@@ -78,7 +78,8 @@ class PaEdsr(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in 0..1, H and W from 2 -> (B, 3, scale H, scale W), unclamped."""
-        shallow = deep = self.head(x - self.mean)
+        x = (x - self.mean).contiguous(memory_format=torch.channels_last)  # as convolutions and attention read it
+        shallow = deep = self.head(x)
         for block in self.before:
             deep = block(deep, F.relu)
         deep = self.attention(deep)

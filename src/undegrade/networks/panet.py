@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
@@ -59,6 +60,7 @@ class PANet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in 0..1, H and W from 2 -> same shape, unclamped."""
+        x = x.contiguous(memory_format=torch.channels_last)  # as convolutions and attention read it
         shallow = deep = self.head(x)
         for block in self.before:
             deep = block(deep, self.activation)

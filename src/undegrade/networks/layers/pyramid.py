@@ -77,7 +77,7 @@ class PyramidAttention(nn.Module):
         return torch.add(x * self.residual, gathered.permute(0, 3, 1, 2), alpha=1 / 4)
 
     def keys_and_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, KeyLine]:
-        """Keys, values, factors of the scores, and the line they lie on, for ``attend``."""
+        """Keys, values and factors of the scores along the line, and the line: the arguments of ``attend``."""
         sizes = [x, *(self.resize(x, 1 - level / 10) for level in range(1, LEVELS))]
         line = KeyLine([(size.shape[2], size.shape[3]) for size in sizes])
         values = line.join([self.value(size) for size in sizes])
@@ -117,10 +117,11 @@ class KeyLine:
             self.length = stop + width + 1
 
     def join(self, maps: Sequence[Tensor]) -> Tensor:
-        """One map (B, C, h, w) per size -> (B, C, length), zero at the empty positions."""
-        line = maps[0].new_zeros(*maps[0].shape[:2], self.length)
+        """One map (B, C, h, w) per size -> (B, length, C), zero at the empty positions."""
+        B, C = maps[0].shape[:2]
+        line = maps[0].new_zeros(B, self.length, C)
         for features, (start, stop, pitch) in zip(maps, self.spans, strict=True):
-            line[..., start:stop].view(*features.shape[:3], pitch)[..., :-1] = features
+            line[:, start:stop].view(B, -1, pitch, C)[:, :, :-1] = features.permute(0, 2, 3, 1)
         return line
 
     def closed(self, like: Tensor) -> Tensor:
@@ -136,9 +137,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyL
 
     Args:
         query: (B, H, W, c).
-        key: (B, c, line), zero at the empty positions.
-        value: (B, C, line), zero at the empty positions.
-        factor: (B, 1, line), multiplies all scores of a key.
+        key: (B, line, c), zero at the empty positions.
+        value: (B, line, C), zero at the empty positions.
+        factor: (B, line, 1), multiplies all scores of a key.
         line: the layout of the keys.
 
     Returns:
@@ -161,8 +162,8 @@ class _Attend(torch.autograd.Function):
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyLine) -> Tensor:
         ctx.save_for_backward(query, key, value, factor)
         ctx.line = line
-        closed, values = line.closed(query), value.transpose(1, 2)
-        out = query.new_empty(*query.shape[:3], value.shape[1])
+        closed, factor = line.closed(query), factor.transpose(1, 2)
+        out = query.new_empty(*query.shape[:3], value.shape[2])
         for strip in strips(query.shape[2], line.length):
 
             def weights(strip: Strip = strip) -> Iterator[Row]:
@@ -174,7 +175,7 @@ class _Attend(torch.autograd.Function):
                     yield near
 
             for y, row in enumerate(diagonal_box(weights(), line)):
-                out[:, y, strip.columns] = row.numbers[:, strip.inner] @ values
+                out[:, y, strip.columns] = row.numbers[:, strip.inner] @ value
         return out
 
     @staticmethod
@@ -182,7 +183,7 @@ class _Attend(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, factor = ctx.saved_tensors
         line: KeyLine = ctx.line
-        closed = line.closed(query)
+        closed, factors = line.closed(query), factor.transpose(1, 2)
         grad_query, grad_key, grad_value, grad_factor = (torch.zeros_like(t) for t in (query, key, value, factor))
         for strip in strips(query.shape[2], line.length):
 
@@ -196,20 +197,20 @@ class _Attend(torch.autograd.Function):
                     scores, slopes = boxed.numbers[:, strip.near], boxed_slopes.numbers[:, strip.near]
                     both = both or Row(torch.stack([scores, slopes]), line)
                     weights, products = both.numbers
-                    torch.addcmul(closed, scores, factor, out=weights)
+                    torch.addcmul(closed, scores, factors, out=weights)
                     torch.softmax(weights, -1, out=weights)
                     # softmax: d score = a (d a - sum of a d a)
                     torch.mul(weights, slopes, out=products)
                     products.addcmul_(weights, products.sum(-1, keepdim=True), value=-1)
-                    grad_factor += scores.mul_(products)[:, strip.inner].sum(1, keepdim=True)
-                    products.mul_(factor)
+                    grad_factor += scores.mul_(products)[:, strip.inner].sum(1).unsqueeze(2)
+                    products.mul_(factors)
                     yield both
 
             for y, both in enumerate(diagonal_box(weights_and_slopes(), line)):
                 weights, products = both.numbers[:, :, strip.inner]
-                grad_value.baddbmm_(grad[:, y, strip.columns].transpose(1, 2), weights)
-                grad_query[:, y, strip.columns] = products @ key.transpose(1, 2)
-                grad_key.baddbmm_(query[:, y, strip.columns].transpose(1, 2), products)
+                grad_value.baddbmm_(weights.transpose(1, 2), grad[:, y, strip.columns])
+                grad_query[:, y, strip.columns] = products @ key
+                grad_key.baddbmm_(products.transpose(1, 2), query[:, y, strip.columns])
         return grad_query, grad_key, grad_value, grad_factor, None
 
 
@@ -265,10 +266,10 @@ class Row:
 
 
 def row_products(left: Tensor, right: Tensor, line: KeyLine) -> Iterator[Row]:
-    """For every row: (B, H, n, c) and (B, c, line) -> H times (B, n, line), all in the same memory."""
+    """For every row: (B, H, n, c) and (B, line, c) -> H times (B, n, line), all in the same memory."""
     row = Row(left.new_empty(left.shape[0], left.shape[2], line.length), line)
     for pixels in left.unbind(1):
-        torch.bmm(pixels, right, out=row.numbers)
+        torch.bmm(pixels, right.transpose(1, 2), out=row.numbers)
         yield row
 
 
