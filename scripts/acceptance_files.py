@@ -41,7 +41,7 @@ class Case:
         make: writes the input into a folder and returns its path.
         expect: (height, width, channels, bits) of the result, or the words that the error has to hold.
         options: further words on the command line.
-        small_disk: the output lies on a file system of 64 KB.
+        small_disk: the output lies on a file system of 16 KB.
         mortal: run without root's right to read everything.
     """
 
@@ -186,7 +186,7 @@ def cases(megapixels: float) -> list[Case]:
         Case("text named .png", text, "not a picture"),
         Case("decompression bomb", bomb, "megapixels"),
         Case("unreadable folder", unreadable, "cannot be read", mortal=True),
-        Case("full disk", saved("full.png", scene(200, 300)), "cannot be written", small_disk=True),
+        Case("full disk", saved("full.png", scene(400, 600)), "cannot be written", small_disk=True),
         Case("good and bad in one folder", mixture, "not a picture"),
         Case(f"{megapixels:g} megapixels", large(megapixels * 1e6), (*large_size(megapixels * 1e6), 3, 8)),
     ]
@@ -207,8 +207,8 @@ def run(case: Case, folder: Path, weights: list[str]) -> tuple[bool, list[str]]:
         text=True,
         env=os.environ | {"HOME": str(folder)},
     ) as process:
-        if case.small_disk and not mounted:  # then at least no file can grow beyond 64 KB
-            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (65536, 65536))
+        if case.small_disk and not mounted:  # then at least no file can grow beyond 16 KB
+            resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (16384, 16384))
         assert process.stdout is not None
         assert process.stderr is not None
         told, errors = process.stdout.read(), process.stderr.read()
@@ -252,8 +252,8 @@ def _judged(case: Case, status: int, told: str, errors: str) -> tuple[bool, str]
 
 
 def _mount(place: Path) -> bool:
-    """A file system of 64 KB there, if we may."""
-    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
+    """A file system of 16 KB there, if we may."""
+    words = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)]
     return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
