@@ -89,6 +89,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["threads"] >= 1
     assert report["free_memory_mb"] > 0
     assert report["devices"][-1]["name"] == "cpu"
+    assert "torch" in report["backends"]
     assert {"PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP"} <= set(report["formats"])
     assert report["extras"]["heif"]["install"] == "pip install 'undegrade[heif]'"
     assert cli.run(["doctor"]) == 0

@@ -40,6 +40,7 @@ def _report() -> dict[str, Any]:
         "threads": threads(),
         "free_memory_mb": host_memory() >> 20,
         "devices": _devices(),
+        "backends": {"torch": _version("torch")},
         "formats": _formats(),
         "weights": _weights(),
         "extras": {
@@ -104,6 +105,7 @@ def _print(report: dict[str, Any]) -> None:
     out.print(f"machine   {report['threads']} threads, {report['free_memory_mb']} MB of memory free")
     for device in report["devices"]:
         out.print(f"device    {device['name']}: {device['title']}, {device['free_memory_mb']} MB free")
+    out.print("backends  " + ", ".join(report["backends"]))
     out.print("formats   " + ", ".join(report["formats"]))
     out.print("weights   " + (", ".join(report["weights"]) or "none"))
     for extra in report["extras"].values():
