@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"core", "ops"},
     "degradations": {"core", "ops"},
     "data": {"core", "ops"},
+    "recipes": set(),
     "tasks": {"core", "ops", "degradations", "metrics"},
     "weights": {"core", "networks"},
     "inference": {"core", "ops", "networks", "tasks", "weights"},

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from undegrade.engine.calibrate import Row
 
 __all__ = ["command"]
 
@@ -39,7 +36,7 @@ def command(
         typer.echo(f"undegrade: {data / name}: not there, left out", err=True)
 
 
-def _print(row: Row) -> None:
+def _print(row: Any) -> None:
     mark = " " if row.met else "!"
     what = f"{row.task}, {row.set.removeprefix('test/')}, {row.condition}"
     typer.echo(f"{mark} {what:<72} {row.psnr:6.2f}  target {row.target:6.2f}  {row.psnr - row.target:+6.2f}  {row.why}")
