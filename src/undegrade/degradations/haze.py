@@ -77,7 +77,7 @@ def haze(
 
 
 def veil(clean: Tensor, generator: torch.Generator) -> Tensor:
-    """The light haze that hangs in falling snow: mean transmission U(0.5, 1), airlight U(0.7, 1); not rounded."""
+    """The light haze that hangs in falling snow: mean transmission U(0.45, 0.95), airlight U(0.7, 1); not rounded."""
     depth = made_depth(clean, generator)
-    density = beta_for(depth, uniform(generator, 0.5, 1))
+    density = beta_for(depth, uniform(generator, 0.45, 0.95))
     return scatter(clean, torch.exp(-density * depth), uniform(generator, 0.7, 1))
