@@ -33,6 +33,16 @@ def side_by_side(*pictures: Image.Image) -> Image.Image:
     return row
 
 
+def sheet(rows: list[Image.Image]) -> Image.Image:
+    """The rows below one another."""
+    whole = Image.new("RGB", (rows[0].width, sum(row.height + 4 for row in rows) - 4), "white")
+    top = 0
+    for row in rows:
+        whole.paste(row, (0, top))
+        top += row.height + 4
+    return whole
+
+
 def restore_photo(path: Path) -> None:
     """One picture of the user's."""
     start = time.perf_counter()
@@ -47,6 +57,7 @@ def restore_photo(path: Path) -> None:
 
 def restore_samples() -> None:
     """Every sample ``<name>.<task>.png`` beside its clean ``<name>.png``."""
+    rows = []
     print(f"{'picture':<14}{'task':<22}{'spoilt':>9}{'restored':>10}{'time':>9}")
     for path in sorted(SAMPLES.glob("*.*.*")):
         name, task = path.stem.split(".")
@@ -56,7 +67,9 @@ def restore_samples() -> None:
         seconds = time.perf_counter() - start
         before, after = (psnr(np.asarray(clean), np.asarray(picture)) for picture in (spoilt, restored))
         print(f"{name:<14}{task:<22}{before:>6.2f} dB{after:>7.2f} dB{seconds:>7.1f} s")
-        side_by_side(spoilt, restored, clean).save(OUT / f"{name}.{task}.before-after-clean.png")
+        rows.append(side_by_side(spoilt, restored, clean))
+        rows[-1].save(OUT / f"{name}.{task}.png")
+    sheet(rows).save(OUT / "all.jpg", quality=88)
     print(f"look at the pictures in {OUT}/: spoilt, restored, clean")
 
 
