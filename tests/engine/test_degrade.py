@@ -15,7 +15,7 @@ import undegrade
 from undegrade import api, cli
 from undegrade.core.errors import InputError, UsageError
 from undegrade.engine import degrade as spoil
-from undegrade.engine.calibrate import Row, calibrate
+from undegrade.engine.calibrate import Calibration, Row, calibrate
 from undegrade.engine.evaluate import samples
 
 
@@ -134,11 +134,12 @@ def test_calibration_measures_what_is_there(folder: Path, tmp_path: Path) -> Non
     assert noise.psnr == pytest.approx(20.17, abs=0.15)
     assert noise.met
     assert rows["desnowing", "test/CSD", "the pair itself"].psnr > 90
-    assert "train/bsd" in calibration.missing
+    assert calibration.missing == ("test/Set14",)
     assert {row.task for row in calibration.rows} == {"denoising", "super_resolution", "desnowing"}
     plain = calibration.to_dict()
     assert json.loads(json.dumps(plain))["rows"][0]["target"] == 28.13
-    assert calibration.to_markdown().count("\n") == len(calibration.rows) + 2
+    assert calibration.to_markdown().count("\n| ") == len(calibration.rows) + 2
+    assert Calibration.from_dict(plain) == calibration
 
 
 def test_calibration_marks_what_is_off() -> None:
@@ -149,3 +150,9 @@ def test_calibration_marks_what_is_off() -> None:
 def test_calibration_without_data(tmp_path: Path) -> None:
     with pytest.raises(undegrade.InputError, match="none of the sets"):
         calibrate(tmp_path)
+
+
+def test_calibration_page_is_made_from_its_figures() -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    stored = json.loads((docs / "scores" / "calibration.json").read_text(encoding="utf-8"))
+    assert Calibration.from_dict(stored).to_markdown() == (docs / "calibration.md").read_text(encoding="utf-8")
