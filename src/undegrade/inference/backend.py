@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from undegrade.core import device as devices
 from undegrade.core.errors import UsageError
+from undegrade.networks.layers import whole
 
 __all__ = ["DTYPES", "Backend", "TorchBackend"]
 
@@ -29,7 +30,7 @@ class Backend(Protocol):
     device: torch.device
 
     def run(self, x: Tensor) -> Tensor:
-        """(1, C, H, W) float32 -> (1, C', sH, sW) float32 on the backend's device."""
+        """(B, C, H, W) float32 -> (B, C', sH, sW) float32 on the backend's device."""
         ...
 
     def bytes_needed(self, height: int, width: int) -> int | None:
@@ -67,15 +68,17 @@ class TorchBackend:
         self._needed: dict[tuple[int, int], int | None] = {}
 
     def run(self, x: Tensor) -> Tensor:
-        """(1, C, H, W) float32 -> (1, C', sH, sW) float32 on the device."""
+        """(B, C, H, W) float32 -> (B, C', sH, sW) float32 on the device."""
         x = x.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
         with _evaluating(self.module):
+            whole.begin()
             if self.dtype != torch.float32:
                 with torch.autocast(self.device.type, self.dtype):
                     y: Tensor = self.module(x)
                 y = y.float()
                 if torch.isfinite(y).all():
                     return y
+                whole.begin(again=True)
             y = self.module(x)
             return y.float()
 

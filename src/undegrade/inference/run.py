@@ -15,7 +15,9 @@ from undegrade.inference import tiling
 from undegrade.inference.backend import Backend
 from undegrade.inference.chop import chop
 from undegrade.inference.ensemble import ensemble8
+from undegrade.inference.sample import whole_picture_means
 from undegrade.networks._spec import NetworkSpec
+from undegrade.networks.layers.whole import Passes, using
 from undegrade.weights.card import WeightsCard
 
 __all__ = ["Options", "Progress", "Tile", "run"]
@@ -118,7 +120,11 @@ def run(
     cut: tiling.Plan | None = _plan(backend, spec, card, padded, options)
     while cut is not None:
         try:
-            return tiling.join(network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress)
+            means = Passes([])
+            if cut.tile != padded and spec.tiling == "discouraged":
+                means = whole_picture_means(network, x, cut, spec.min_size)
+            with using(means):
+                return tiling.join(network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise

@@ -9,6 +9,7 @@ first half of the channels, 7 for the second, once densely and once dilated, alo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
+from undegrade.networks.layers.whole import whole_mean
 
 __all__ = ["SPEC", "CCNet", "CCNetConfig"]
 
@@ -71,7 +73,7 @@ class Strip(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """(B, c, h, w) -> same shape, reflected at the borders as often as the taps reach."""
         channels, size = u.shape[1], self.taps.out_channels
-        taps = torch.sigmoid(self.taps(u.mean((2, 3), keepdim=True)))  # (B, size, 1, 1), in 0..1 and not normalised
+        taps = torch.sigmoid(self.taps(whole_mean(u)))  # (B, size, 1, 1), in 0..1 and not normalised
         filters = taps.view(-1, 1, 1, size, 1) if self.axis == 2 else taps.view(-1, 1, 1, 1, size)
         padded = _reflect(u, self.dilation * (size // 2), self.axis)
         # Picture by picture a depthwise convolution that keeps the channels-last layout.
@@ -103,7 +105,17 @@ class StripUnit(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         """(B, c, h, w) -> same shape."""
-        return add_product(multiply(self.strips(u), self.gamma), self.beta, u)
+        with _without_autocast(u.device.type):
+            v = self.strips(u.to(torch.promote_types(u.dtype, torch.float32)))
+            return add_product(multiply(v, self.gamma), self.beta, u).to(u.dtype)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    """Strips stay in float32: four of them amplify up to (size / 2)**4 times, more than float16 holds.
+
+    PyTorch 2.13 also crashes in the gradient of a dilated depthwise bfloat16 convolution on the CPU.
+    """
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 class Strips(nn.Module):

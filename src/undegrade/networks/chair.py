@@ -18,6 +18,7 @@ from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
+from undegrade.networks.layers.whole import whole_mean
 
 __all__ = ["SPEC", "ChaIR", "ChairConfig"]
 
@@ -55,7 +56,7 @@ class ChannelFilter(nn.Module):
         """
         if self.training and u.shape[0] == 1:
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
-        weights = torch.tanh(self.norm(self.taps(u.mean((2, 3), keepdim=True))))
+        weights = torch.tanh(self.norm(self.taps(whole_mean(u))))
         left, centre, right = weights.chunk(3, 1)  # each (B, C, 1, 1)
         # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as three products of shifted channels. Beyond
         # either end stands the channel next to the last one: its weight joins the other neighbour's.
@@ -87,7 +88,7 @@ class SerialBranches(nn.Module):
             last = gelu(layer(last))
             branches.append(last)
         # The mean of the sum is the sum of the means: no map of the sum is needed.
-        squeezed = self.squeeze(sum(branch.mean((2, 3), keepdim=True) for branch in branches))
+        squeezed = self.squeeze(sum(whole_mean(branch) for branch in branches))
         scores = torch.cat([score(squeezed) for score in self.scores], 1)
         weights = scores.softmax(1).chunk(4, 1)  # over all 4 C scores at once, not over the four branches
         mixed = multiply(branches[0], weights[0])

@@ -33,6 +33,7 @@ from undegrade.networks.layers.naf import (
     up,
 )
 from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
+from undegrade.networks.layers.whole import shared
 
 __all__ = ["SPEC", "MHNet", "MHNetConfig"]
 
@@ -100,7 +101,7 @@ class FeatureFusion(nn.Module):
         """Fuse (B, C, H, W) with two maps (B, C ratio^2, H / ratio, W / ratio)."""
         if self.window is None:
             packed = (encoded + decoded).mean((2, 3), keepdim=True)
-            mean = x.mean((2, 3), keepdim=True) + F.pixel_shuffle(packed, ratio).mean((2, 3), keepdim=True)
+            mean = shared(x.mean((2, 3), keepdim=True) + F.pixel_shuffle(packed, ratio).mean((2, 3), keepdim=True))
         else:  # the weights vary within a packed pixel
             encoded, decoded, ratio = F.pixel_shuffle(encoded, ratio), F.pixel_shuffle(decoded, ratio), 1
             mean = window_mean(x + encoded + decoded, self.window)

@@ -24,6 +24,7 @@ from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.naf import LEVELS, EncoderDecoder, LayerNorm2d, check_u, gate, pad_zeros
 from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
+from undegrade.networks.layers.whole import whole_mean
 
 __all__ = ["SPEC", "MHNet2023", "MHNet2023Config"]
 
@@ -75,7 +76,7 @@ class DualAttention(nn.Module):
         y: Tensor = self.conv2(gate(self.conv1(x)))
         statistics = torch.cat([y.amax(1, keepdim=True), y.mean(1, keepdim=True)], 1)
         where = self.spatial(statistics).sigmoid()
-        which = self.excite(F.relu(self.squeeze(y.mean((2, 3), keepdim=True)))).sigmoid()
+        which = self.excite(F.relu(self.squeeze(whole_mean(y)))).sigmoid()
         y = self.join(torch.cat([y * where, y * which], 1))
         return x + y
 
@@ -95,7 +96,7 @@ class SCAB(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         y: Tensor = self.point2(self.depth2(gate(self.point1(self.depth1(x)))))
-        factor: Tensor = self.attention(y.mean((2, 3), keepdim=True))
+        factor: Tensor = self.attention(whole_mean(y))
         return x + y * factor
 
 

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from undegrade.networks.layers.whole import whole_mean
+
 __all__ = ["Window", "spread", "window_at", "window_mean"]
 
 Window = tuple[int, int]
@@ -40,7 +42,9 @@ def window_mean(x: Tensor, window: Window | None) -> Tensor:
         may stand between the two, it commutes with ``spread``.
     """
     height, width = x.shape[-2:]
-    if window is None or (window[0] >= height and window[1] >= width):
+    if window is None:
+        return whole_mean(x)
+    if window[0] >= height and window[1] >= width:
         return x.mean((2, 3), keepdim=True)
     dtype = x.dtype
     x = x if dtype == torch.float64 else x.float()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks.layers.inplace import Gelu
+from undegrade.networks.layers.whole import WholeInstanceNorm
 
 __all__ = ["MimoShape", "MimoUNet", "infer_mimo", "official_mimo_names"]
 
@@ -38,7 +39,7 @@ class ShallowFeatures(nn.Sequential):
             nn.Sequential(conv(width // 4, width // 2, 1), Gelu()),
             nn.Sequential(conv(width // 2, width // 2), Gelu()),
             conv(width // 2, width, 1),
-            nn.InstanceNorm2d(width, affine=True),
+            WholeInstanceNorm(width, affine=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.networks.layers.local_pool import spread, window_mean
+from undegrade.networks.layers.whole import recording
 
 if TYPE_CHECKING:
     from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock
@@ -26,9 +27,9 @@ _ELEMENTS = 1 << 19
 
 
 def suits(x: Tensor) -> bool:
-    """Whether strips are possible and useful for ``x``: eager inference on a CPU."""
+    """Whether strips are possible and useful for ``x``: eager inference on a CPU, each picture for itself."""
     tracing = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    return x.device.type == "cpu" and not torch.is_grad_enabled() and not tracing
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not tracing and not recording()
 
 
 def in_strips(block: NAFBlock, x: Tensor) -> Tensor:
