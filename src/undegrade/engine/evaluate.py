@@ -6,7 +6,6 @@ by the picture's name, so a score does not depend on order or number of pictures
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
 from undegrade.data.folders import Pair, list_pictures, pair_folders
+from undegrade.engine.degrade import generator_for
 from undegrade.inference.load import load
 from undegrade.metrics import protocol as protocols
 from undegrade.ops.colour import luma
@@ -269,9 +269,7 @@ def _make(
         target = (luma(target) * 255).round() / 255
     scale = int(parameters.get("scale", 1))
     target = crop_to_multiple(target, scale) if scale > 1 else target
-    digest = hashlib.sha256(f"{seed}/{file.stem}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-    degraded = degrade(target, generator, **parameters)
+    degraded = degrade(target, generator_for(seed, file.stem), **parameters)
     if ruler.bits == 8:
         degraded = (degraded.clamp(0, 1) * 255).round() / 255
     return Sample(file.stem, degraded, target)
