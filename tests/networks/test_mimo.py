@@ -89,3 +89,18 @@ def test_names_are_one_to_one_and_numbers_are_found(spec: NetworkSpec[Any], pres
     shapes = {official: tuple(state[ours].shape) for official, ours in names.items()}
     found = [other.infer(shapes) for other in SPECS]
     assert found == [config if other is spec else None for other in SPECS]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+def test_bfloat16(spec: NetworkSpec[Any]) -> None:
+    """Under autocast with gradients, and as a module of that precision without."""
+    net = small(spec).float().train()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = sum(y.float().square().mean() for y in net.scales(x))
+    loss.backward()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters())
+    net.eval()
+    with torch.no_grad():
+        expected = net(x)
+        assert difference(net.bfloat16()(x.bfloat16()).float(), expected) < 0.1

@@ -73,7 +73,7 @@ class Strip(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """(B, c, h, w) -> same shape, reflected at the borders as often as the taps reach."""
         channels, size = u.shape[1], self.taps.out_channels
-        taps = torch.sigmoid(self.taps(whole_mean(u)))  # (B, size, 1, 1), in 0..1 and not normalised
+        taps = torch.sigmoid(F.conv2d(whole_mean(u), self.taps.weight.to(u.dtype)))  # (B, size, 1, 1), each in 0..1
         filters = taps.view(-1, 1, 1, size, 1) if self.axis == 2 else taps.view(-1, 1, 1, 1, size)
         padded = _reflect(u, self.dilation * (size // 2), self.axis)
         # Picture by picture a depthwise convolution that keeps the channels-last layout.
