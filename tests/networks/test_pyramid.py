@@ -138,3 +138,13 @@ def test_half_precision_in_half_precision_out() -> None:
     got = layer.bfloat16()(x.bfloat16())
     assert got.dtype == torch.bfloat16
     assert (got - wanted).abs().max() < 0.1 * wanted.abs().max()
+
+
+def test_autocast_costs_the_attention_no_digits() -> None:
+    layer, x = layer_and_input((1, 8, 10, 9))
+    query, *rest = layer.query(x).permute(0, 2, 3, 1).float(), *layer.float().keys_and_values(x.float())
+    wanted = pyramid.attend(query, *rest)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(pyramid.attend(query, *rest), wanted)
+        layer(x.float()).sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())

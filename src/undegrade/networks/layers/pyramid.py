@@ -132,6 +132,7 @@ class KeyLine:
         return mask
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # it would unroll the rows
 def attend(query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyLine) -> Tensor:
     """Patch attention: softmax over all keys of factor * (3x3 patch of query . 3x3 patch of key), patches pasted.
 
@@ -151,7 +152,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, factor: Tensor, line: KeyL
         inputs = tuple(t.float() for t in inputs)
     at_once = 1 if query.device.type == "cpu" else query.shape[0]  # a core's cache holds the rows of one picture
     pictures = zip(*(torch.split(t, at_once) for t in inputs), strict=True)
-    out = [_Attend.apply(*picture, line) for picture in pictures]  # type: ignore[no-untyped-call]
+    with torch.autocast(query.device.type, enabled=False):
+        out = [_Attend.apply(*picture, line) for picture in pictures]  # type: ignore[no-untyped-call]
     return torch.cat(out).to(dtype)
 
 
