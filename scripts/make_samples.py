@@ -18,8 +18,8 @@ OUT = Path(__file__).parents[1] / "examples" / "samples"
 PICTURES: dict[str, tuple[tuple[int, int, int, int], str, dict[str, Any]]] = {
     "astronaut": ((60, 0, 444, 320), "denoising", {"sigma": 35, "clipped": True}),
     "chelsea": ((40, 0, 424, 288), "jpeg_artifacts", {"quality": 12}),
-    "coffee": ((120, 30, 504, 350), "deraining", {"heavy": 1.0, "model": "additive"}),
-    "rocket": ((130, 60, 514, 380), "dehazing", {"transmission": 0.45, "airlight": 0.9}),
+    "coffee": ((120, 30, 504, 350), "deraining", {"heavy": 0.0, "model": "additive"}),
+    "rocket": ((130, 60, 514, 380), "dehazing", {"transmission": 0.65, "airlight": 0.9}),
 }
 
 
