@@ -1,4 +1,4 @@
-"""`undegrade train`: trains a network by a recipe."""
+"""Train a network by a recipe."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from undegrade.inference import tiling
 from undegrade.inference.backend import Backend
 from undegrade.inference.chop import chop
 from undegrade.inference.ensemble import ensemble8
-from undegrade.inference.sample import whole_picture_means
+from undegrade.inference.sample import SIDE, whole_picture_means
 from undegrade.networks._spec import NetworkSpec
 from undegrade.networks.layers.whole import Passes, using
 from undegrade.weights.card import WeightsCard
@@ -122,7 +122,8 @@ def run(
         try:
             means = Passes([])
             if cut.tile != padded and spec.tiling == "discouraged":
-                means = whole_picture_means(network, x, cut, spec.min_size)
+                room = _budget(backend, options) // max(1, _needed(backend, card)(SIDE, SIDE) or 1) * SIDE * SIDE
+                means = whole_picture_means(network, x, cut, spec.min_size, room)
             with using(means):
                 return tiling.join(network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress)
         except (RuntimeError, MemoryError) as error:
@@ -158,14 +159,22 @@ def _plan(
         whole = _fixed(max(QUADRATIC_TILE, spec.min_size), whole)
     if padded[0] * padded[1] <= SMALL or whole.tile != padded:
         return whole
-    budget = options.max_memory or (
-        min(free_memory(backend.device) // 2, HOST_BUDGET)
-        if backend.device.type == "cpu"
-        else int(0.7 * free_memory(backend.device))
-    )
+    least = max(LEAST_TILE, spec.min_size)
+    return tiling.plan(whole, _needed(backend, card), _budget(backend, options), least=least)
+
+
+def _budget(backend: Backend, options: Options) -> int:
+    """Bytes that one run of the network may take."""
+    if options.max_memory is not None:
+        return options.max_memory
+    free = free_memory(backend.device)
+    return min(free // 2, HOST_BUDGET) if backend.device.type == "cpu" else int(0.7 * free)
+
+
+def _needed(backend: Backend, card: WeightsCard | None) -> Callable[[int, int], int | None]:
+    """Bytes that the network takes for a height and width."""
     per_pixel = card.bytes_per_pixel if card else None
-    needed = backend.bytes_needed if per_pixel is None else lambda height, width: height * width * per_pixel
-    return tiling.plan(whole, needed, budget, least=max(LEAST_TILE, spec.min_size))
+    return backend.bytes_needed if per_pixel is None else lambda height, width: height * width * per_pixel
 
 
 def _fixed(side: int, whole: tiling.Plan) -> tiling.Plan:

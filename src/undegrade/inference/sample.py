@@ -23,35 +23,36 @@ ENOUGH = 3 << 18
 """Pixels that the windows of smaller pictures cover together, but never more than half of the picture."""
 
 
-def whole_picture_means(network: Callable[[Tensor], Tensor], x: Tensor, cut: Plan, least: int) -> Passes:
+def whole_picture_means(
+    network: Callable[[Tensor], Tensor], x: Tensor, cut: Plan, least: int, batch_pixels: int
+) -> Passes:
     """Run ``network`` on a sample of a picture and keep the means that it met.
 
     Args:
         network: runs a batch of windows.
         x: the picture, (1, C, H, W).
-        cut: its tiles; a batch of windows is no larger than one of them.
+        cut: its tiles.
         least: smallest side that the network takes.
+        batch_pixels: how many pixels may run together. There are more windows than that only where it is less than
+            four: within a batch every mean builds on shared means, between batches there is only an average.
 
     Returns:
         The means for ``whole.using``; empty, so that each tile has its own, when the picture is too thin for windows.
     """
-    height, width = (
-        min(SIDE, tile + 2 * cut.context, length) // cut.multiple * cut.multiple
-        for tile, length in zip(cut.tile, x.shape[-2:], strict=True)
-    )
+    height, width = (min(SIDE, length) // cut.multiple * cut.multiple for length in x.shape[-2:])
     if min(height, width) < max(least, cut.multiple):
         return Passes([])
     pixels = x.shape[-2] * x.shape[-1]
-    wanted = max(SHARE * pixels, min(ENOUGH, pixels / 2)) / (height * width)
-    rows = _count(math.sqrt(wanted * x.shape[-2] / x.shape[-1] * width / height), x.shape[-2] // height)
-    columns = _count(wanted / rows, x.shape[-1] // width)
+    together = max(1, batch_pixels // (height * width))
+    wanted = max(4.0, min(max(SHARE * pixels, min(ENOUGH, pixels / 2)) / (height * width), together))
+    rows = _count(math.sqrt(wanted * x.shape[-2] / x.shape[-1] * width / height), x.shape[-2] / height)
+    columns = _count(wanted / rows, x.shape[-1] / width)
     places = [
         (top, left)
         for top in _spread(x.shape[-2] - height, rows, cut.multiple)
         for left in _spread(x.shape[-1] - width, columns, cut.multiple)
     ]
-    size = max(1, (cut.tile[0] + 2 * cut.context) * (cut.tile[1] + 2 * cut.context) // (height * width))
-    batches = -(-len(places) // size)
+    batches = -(-len(places) // together)
     records = []
     for number in range(batches):
         # Every so many-th window, so that each batch is spread over the picture.
@@ -62,8 +63,8 @@ def whole_picture_means(network: Callable[[Tensor], Tensor], x: Tensor, cut: Pla
     return Passes.average(records)
 
 
-def _count(wanted: float, most: int) -> int:
-    return max(1, min(math.ceil(wanted), most))
+def _count(wanted: float, most: float) -> int:
+    return min(math.ceil(wanted), math.ceil(most))
 
 
 def _spread(room: int, count: int, multiple: int) -> list[int]:

@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["ChannelAttention"]
+from undegrade.networks.layers.whole import shared, sharing
+
+__all__ = ["ChannelAttention", "similarity"]
 
 
 class ChannelAttention(nn.Module):
@@ -30,10 +32,24 @@ class ChannelAttention(nn.Module):
         batch, channels, height, width = x.shape
         rows = self.qkv_dwconv(self.qkv(x)).reshape(batch, 3, self.heads, channels // self.heads, height * width)
         q, k, v = rows.unbind(1)
-        scores = self.temperature * (F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1))
+        scores = self.temperature * similarity(q, k)
         y: Tensor = self.project_out((self.attend(scores) @ v).reshape(batch, channels, height, width))
         return y
 
     def attend(self, scores: Tensor) -> Tensor:
         """Scores (B, heads, n, n) -> the weights that multiply the values, each row for one channel."""
         return scores.softmax(-1)
+
+
+def similarity(q: Tensor, k: Tensor) -> Tensor:
+    """Cosines between the rows of ``q`` and of ``k``, (B, heads, n, pixels) each -> (B, heads, n, n).
+
+    The rows run over all pixels of the picture. On tiles the three sums come from the whole picture.
+    """
+    if not sharing():
+        return F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
+    q, k = q.float(), k.float()
+    pixels = q.shape[-1]
+    products = shared(q @ k.transpose(-2, -1) / pixels)
+    lengths_q, lengths_k = (shared(rows.square().mean(-1)).sqrt() for rows in (q, k))
+    return products / (lengths_q[..., :, None] * lengths_k[..., None, :]).clamp_min(1e-12)

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Passes", "WholeInstanceNorm", "begin", "recording", "shared", "using", "whole_mean"]
+__all__ = ["Passes", "WholeInstanceNorm", "begin", "recording", "shared", "sharing", "using", "whole_mean"]
 
 
 class Passes:
@@ -91,6 +91,11 @@ def recording() -> bool:
     return passes is not None and passes.recording
 
 
+def sharing() -> bool:
+    """Whether the network runs on tiles or windows of a picture now."""
+    return not torch.compiler.is_compiling() and _CURRENT.get() is not None
+
+
 def shared(value: Tensor) -> Tensor:
     """``value`` (B, ...), a mean over each input, or what stands for it."""
     if torch.compiler.is_compiling():
@@ -109,7 +114,7 @@ class WholeInstanceNorm(nn.InstanceNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        if torch.compiler.is_compiling() or _CURRENT.get() is None:
+        if not sharing():
             return super().forward(x)
         mean = whole_mean(x)
         deviation = (whole_mean((x - mean).square()) + self.eps).sqrt()
