@@ -54,15 +54,15 @@ def test_weights_sum_to_one(length, core):
 
 @pytest.mark.parametrize("name", list_weights())
 def test_shipped_weights_are_close_to_the_whole_picture(name):
-    # This is far smaller than what is ever cut; docs/tiling.md has the figures for usual sizes, all above 45 dB.
+    # Two windows cover this picture, so the means are good ones; docs/tiling.md has the figures for usual sizes.
     restorer = load(name, device="cpu")
-    clean = torch.from_numpy(skimage.data.astronaut()[:288, 100:388].copy()).permute(2, 0, 1) / 255
+    clean = torch.from_numpy(skimage.data.astronaut()[:, 128:384].copy()).permute(2, 0, 1) / 255
     parameters = {"sigma": 25, "quality": 30, "pattern": "RGGB", "scale": restorer.scale}
     strength = {parameter.name: parameters[parameter.name] for parameter in restorer.task.parameters}
     x = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **strength)[None]
-    tile = max(x.shape[-2:]) // 2
-    error = (restorer.tensor(x, tile=tile) - restorer.tensor(x, tile=None)).square().mean()
-    assert -10 * torch.log10(error) > 40
+    error = (restorer.tensor(x, tile=160) - restorer.tensor(x, tile=None)).square().mean()
+    # Haze is judged from the whole picture more than anything else.
+    assert -10 * torch.log10(error) > (35 if restorer.task.name == "dehazing" else 45)
 
 
 def test_plan_fits_the_budget():

@@ -17,10 +17,10 @@ SIDE = 256
 """Of a window. Means shared by windows of 128 come out worse: more of a window is near its border."""
 
 SHARE = 1 / 8
-"""Of a large picture's pixels that the windows cover."""
+"""Of a large picture's pixels that the windows cover, memory permitting."""
 
-ENOUGH = 3 << 18
-"""Pixels that the windows of smaller pictures cover together, but never more than half of the picture."""
+ENOUGH = 1 << 20
+"""Pixels that the windows of smaller pictures cover, memory permitting."""
 
 
 def whole_picture_means(
@@ -43,8 +43,7 @@ def whole_picture_means(
     if min(height, width) < max(least, cut.multiple):
         return Passes([])
     pixels = x.shape[-2] * x.shape[-1]
-    together = max(1, batch_pixels // (height * width))
-    wanted = max(4.0, min(max(SHARE * pixels, min(ENOUGH, pixels / 2)) / (height * width), together))
+    wanted = max(4.0, min(max(SHARE * pixels, ENOUGH), pixels, batch_pixels) / (height * width))
     rows = _count(math.sqrt(wanted * x.shape[-2] / x.shape[-1] * width / height), x.shape[-2] / height)
     columns = _count(wanted / rows, x.shape[-1] / width)
     places = [
@@ -52,7 +51,7 @@ def whole_picture_means(
         for top in _spread(x.shape[-2] - height, rows, cut.multiple)
         for left in _spread(x.shape[-1] - width, columns, cut.multiple)
     ]
-    batches = -(-len(places) // together)
+    batches = -(-len(places) // max(1, batch_pixels // (height * width)))
     records = []
     for number in range(batches):
         # Every so many-th window, so that each batch is spread over the picture.
