@@ -121,6 +121,7 @@ class Patches:
         self._train: list[list[_Picture]] = []
         self.validation: list[_Picture] = []
         total = sum(source.weight for source in sources)
+        groups = []
         for source in sources:
             if source.clean is not None and degrade is None:
                 raise UsageError("this task has no degradation model: give pairs ('inputs' and 'targets')")
@@ -128,7 +129,12 @@ class Patches:
             kept = min(round(held_back * source.weight / total), len(pictures) // 2)
             by_hash = sorted(pictures, key=lambda picture: hashlib.sha256(picture.name.encode()).digest())
             self.validation += by_hash[:kept]
-            self._train.append(sorted(by_hash[kept:], key=lambda picture: str(picture.target)))
+            groups.append(pictures)
+        # One photograph may belong to several sources: held back from one, it is trained on in none.
+        unseen = {picture.target.resolve() for picture in self.validation}
+        for group in groups:
+            seen = [picture for picture in group if picture.target.resolve() not in unseen]
+            self._train.append(sorted(seen, key=lambda picture: str(picture.target)))
         self._weights = torch.tensor([source.weight / total for source in sources], dtype=torch.float64)
         self._areas = [torch.tensor([p.area for p in group], dtype=torch.float64) for group in self._train]
 
