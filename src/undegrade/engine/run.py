@@ -266,6 +266,7 @@ def pack_run(
         training=Training(
             recipe=recipe.name,
             data=", ".join(f"{source.clean or source.inputs} ({source.weight:g})" for source in recipe.sources),
+            start=Path(recipe.start).stem if recipe.start else "",
             steps=state["step"],
             minutes=round(state["minutes"], 1),
             seed=recipe.seed,

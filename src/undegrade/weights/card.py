@@ -46,6 +46,7 @@ class Training:
     Attributes:
         recipe: the recipe's name.
         data: what was trained on, in words.
+        start: the weights that the run began with, in words; empty for fresh ones.
         seed, steps, minutes, device: of the run.
         versions: package -> version.
         commit: version of the code.
@@ -54,6 +55,7 @@ class Training:
 
     recipe: str = ""
     data: str = ""
+    start: str = ""
     seed: int | None = None
     steps: int | None = None
     minutes: float | None = None
