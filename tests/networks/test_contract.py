@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nafsr": {"width": 8, "blocks": 2},
     "pa_edsr": {"blocks": 2, "features": 16, "reduction": 2},
     "panet": {"blocks": 2, "features": 16},
+    "resunet": {"widths": (8, 12, 16), "blocks": (1, 2, 1)},
 }
 """Numbers that keep these tests fast; a network without an entry runs at its default size."""
 
