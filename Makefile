@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs gallery dist clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -21,6 +21,18 @@ lint: $(VENV)/installed
 
 test: lint
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# The site in docs/_build/html; warnings are errors, nothing is fetched.
+docs: $(VENV)/installed
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+# Pictures and tables of the task pages, anew with the weights that are shipped now.
+gallery: $(VENV)/installed
+	$(BIN)/python scripts/make_gallery.py
+
+# Wheel and sdist, each installed into an empty environment and tried there.
+dist: $(VENV)/installed
+	$(BIN)/python scripts/check_dist.py
 
 clean:
 	rm -rf $(VENV) demo dist build
