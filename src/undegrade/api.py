@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from undegrade.engine.degrade import Done
     from undegrade.engine.evaluate import EvalReport
     from undegrade.engine.published import Comparison
-    from undegrade.inference.batch import Job, Outcome
+    from undegrade.inference.outcome import Outcome
+    from undegrade.inference.scan import Job
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
     from undegrade.weights.card import WeightsCard
@@ -209,13 +210,20 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) ->
 
 
 def plan_files(inputs: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> list[Job]:
-    """Which file ``restore_files`` would write for which input; see ``undegrade.inference.batch.plan``."""
-    from undegrade.inference.batch import plan
+    """Which file ``restore_files`` would write for which input; see ``undegrade.inference.scan.plan``."""
+    from undegrade.inference.scan import plan
 
     return plan(inputs, output, **settings)
 
 
-def restore_files(jobs: Sequence[Job], restorer: Restorer | Chain, **settings: Any) -> Iterator[Outcome]:
+def scan_files(inputs: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> Iterator[Job]:
+    """As ``plan_files``, but folder by folder while the jobs are done; see ``undegrade.inference.scan.scan``."""
+    from undegrade.inference.scan import scan
+
+    return scan(inputs, output, **settings)
+
+
+def restore_files(jobs: Iterable[Job], restorer: Restorer | Chain, **settings: Any) -> Iterator[Outcome]:
     """Restore files one after the other, telling of each; one that fails does not stop the others.
 
     ``for outcome in restore_files(plan_files(["photos"], "restored"), load("denoising")): ...``

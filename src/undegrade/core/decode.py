@@ -42,10 +42,18 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     with _in(name):
-        count, read = _opened(source if isinstance(source, bytes) else Path(source).read_bytes(), max_pixels)
+        count, read = _opened(source if isinstance(source, bytes) else _content(Path(source), max_pixels), max_pixels)
         if count == 1:
             return 1, _handed_over([read(0)])
     return count, (_read(name, read, index) for index in range(count))
+
+
+def _content(path: Path, max_pixels: int) -> bytes:
+    size = path.stat().st_size
+    # No format needs more than 8 bytes for a pixel (16 bits of RGB and alpha) and some room for metadata.
+    if size > max_pixels * 8 + (64 << 20):
+        raise InputError(f"{size / 1e6:.0f} MB are too much for {max_pixels / 1e6:g} megapixels, the limit")
+    return path.read_bytes()
 
 
 def _handed_over(frames: list[Frame]) -> Iterator[Frame]:

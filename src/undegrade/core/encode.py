@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import secrets
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +20,7 @@ from undegrade.core.decode import pillow_formats
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
 
-__all__ = ["check_fits", "encode", "format_of", "to_pil", "write"]
+__all__ = ["check_fits", "encode", "format_of", "parts", "to_pil", "write", "write_beside"]
 
 
 def format_of(path: str | Path) -> str:
@@ -53,20 +55,63 @@ def write(frames: Sequence[Frame], path: str | Path) -> None:
         UsageError: no such format.
     """
     path = Path(path)
+    part = write_beside(frames, path)
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_beside(frames: Sequence[Frame], path: Path, *, sync: bool = False) -> Path:
+    """Writes frames into a hidden new file beside ``path``, in the format of its suffix; the new file's path.
+
+    Args:
+        frames: the pictures.
+        path: the name that the file is to take later; unfinished files of this name are found by ``parts``.
+        sync: return only when the disk has the content, which renaming alone does not promise.
+
+    Raises:
+        InputError: the frames do not fit into the format, or the file cannot be written; nothing is left behind.
+        UsageError: no such format.
+    """
     kind = format_of(path)
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: exists and is not a file")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f"{_part_prefix(path)}{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:  # a new file: links that lie there are not followed
             _write(frames, file, kind)
-        part.replace(path)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, InputError):
+            raise InputError(f"{path}: {error}") from error
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
+    return part
+
+
+def parts(path: Path) -> list[Path]:
+    """The unfinished files of ``path`` that a killed process left behind."""
+    prefix = _part_prefix(path)
+    try:
+        return [found for found in path.parent.iterdir() if found.name.startswith(prefix) and found.suffix == ".part"]
+    except OSError:
+        return []
+
+
+def _part_prefix(path: Path) -> str:
+    """The start of the hidden names; short, since the name itself may be as long as the disk allows."""
+    return f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}."
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(f"{path}: cannot be written ({error.strerror or error})")
 
 
 def encode(frames: Sequence[Frame], kind: str) -> bytes:

@@ -28,7 +28,7 @@ from undegrade.core.decode import MAX_PIXELS
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES, Frame, Metadata
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "Picture", "frames", "like", "load_rgb", "read", "save", "to_frame"]
+__all__ = ["MAX_PIXELS", "SUFFIXES", "Picture", "frames", "from_frame", "like", "load_rgb", "read", "save", "to_frame"]
 
 Kind = Literal["path", "bytes", "pil", "array", "tensor", "picture"]
 LARGEST_FLOAT = 16.0
@@ -113,10 +113,10 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
                 raise UsageError(f"frame={frame}: the file holds {count}, counted from 0")
             for index, one in enumerate(found):
                 if index == (frame or 0):
-                    return _from_frame(one, "bytes" if isinstance(source, bytes) else "path")
+                    return from_frame(one, "bytes" if isinstance(source, bytes) else "path")
             raise InputError("the file holds no picture")
         case Image.Image():
-            return _from_frame(decode.from_pil(source), "pil")
+            return from_frame(decode.from_pil(source), "pil")
         case np.ndarray():
             return _from_array(source)
         case Tensor():
@@ -134,7 +134,7 @@ def frames(path: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Iterato
         InputError: the file cannot be read; also raised while going through the frames.
     """
     # Unlike a loop, map holds no frame while its picture is worked on.
-    return map(partial(_from_frame, kind="picture"), decode.decode(path, max_pixels=max_pixels)[1])
+    return map(partial(from_frame, kind="picture"), decode.decode(path, max_pixels=max_pixels)[1])
 
 
 def like(picture: Picture, pixels: Tensor) -> Any:
@@ -194,7 +194,8 @@ def load_rgb(path: str | Path) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return np.ascontiguousarray(np.broadcast_to(colours, (*colours.shape[:2], 3)))
 
 
-def _from_frame(frame: Frame, kind: Kind) -> Picture:
+def from_frame(frame: Frame, kind: Kind = "picture") -> Picture:
+    """A decoded frame of a file as a ``Picture``."""
     pixels, alpha = _parts(_scaled(frame.samples))
     return Picture(pixels, alpha, kind, frame.samples.dtype.name, metadata=frame.metadata, notes=frame.notes)
 

@@ -1,264 +1,201 @@
-"""Many files, one after the other: which output belongs to which input, and a run that no bad file stops."""
+"""Many files: a run that no bad file stops, in which reading, restoring and writing overlap.
+
+One thread reads the next file and one writes the last result while the network works on the current picture. At any
+time there are at most three pictures in memory, of which the two waiting ones take their file's own depth.
+"""
 
 from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
-from PIL import Image
-
+from undegrade.core import decode
 from undegrade.core import image as images
-from undegrade.core.encode import check_fits, format_of, write
-from undegrade.core.errors import InputError, UndegradeError, UsageError
-from undegrade.core.formats import FORMATS, SUFFIXES, Frame
+from undegrade.core.encode import check_fits, write_beside
+from undegrade.core.errors import InputError
+from undegrade.core.formats import Frame
 from undegrade.core.image import MAX_PIXELS, Picture
+from undegrade.inference.outcome import Outcome, Publish, failed, publish
+from undegrade.inference.scan import PAGED, Job, plan, scan
 
 if TYPE_CHECKING:
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
 
-__all__ = ["Job", "Outcome", "plan", "run"]
+__all__ = ["Job", "Outcome", "plan", "run", "scan"]
 
-MARK = ".restored"
-"""Stands between name and suffix of what is written beside its input."""
-PAGED = (".tif", ".tiff")
-WRITTEN = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes)
-
-
-@dataclass(frozen=True)
-class Job:
-    """One file to restore.
-
-    Attributes:
-        source: the input.
-        target: the output; its suffix is the format.
-        problem: why it cannot be done, known before anything is read; empty otherwise.
-        named: the user chose the target's name, suffix included.
-    """
-
-    source: Path
-    target: Path
-    problem: str = ""
-    named: bool = False
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a job.
-
-    Attributes:
-        source: the input.
-        target: the file that was written, or that was there already; None when the job failed.
-        status: ``"done"``, ``"skipped"`` or ``"failed"``.
-        error: one line, when it failed.
-        notes: what was changed on the way in, one sentence each.
-        frames: pictures in the file.
-        size: height and width of the (first) result.
-        seconds: time for reading, restoring and writing.
-        cause: the exception behind ``error``.
-    """
-
-    source: Path
-    target: Path | None
-    status: Literal["done", "skipped", "failed"]
-    error: str = ""
-    notes: tuple[str, ...] = ()
-    frames: int = 0
-    size: tuple[int, int] | None = None
-    seconds: float = 0.0
-    cause: BaseException | None = field(default=None, compare=False)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
-        return {
-            "input": str(self.source),
-            "output": str(self.target) if self.target else None,
-            "status": self.status,
-            "error": self.error or None,
-            "notes": list(self.notes),
-            "frames": self.frames,
-            "size": list(self.size) if self.size else None,
-            "seconds": round(self.seconds, 4),
-        }
-
-
-def plan(
-    inputs: Sequence[str | Path],
-    output: str | Path | None = None,
-    *,
-    recursive: bool = False,
-    keep_format: bool = False,
-) -> list[Job]:
-    """Which file is written for which input.
-
-    Without ``output``, ``photo.restored.png`` is written beside ``photo.jpg``. With one input file, ``output`` may be
-    a file name; otherwise it is a folder, in which the folders among the inputs are mirrored. Inputs that would be
-    written to one place (``a.jpg`` and ``a.png``) are told apart by their full names.
-
-    Args:
-        inputs: files and folders.
-        output: file or folder.
-        recursive: folders within folders as well.
-        keep_format: the suffix of the input instead of ``.png``.
-
-    Raises:
-        UsageError: an output would replace an input, or one file name is given for several inputs.
-    """
-    place = Path(output) if output is not None else None
-    if place is not None and place.suffix.lower() in WRITTEN and not place.is_dir():
-        if len(inputs) != 1 or Path(inputs[0]).is_dir():
-            raise UsageError(f"{place}: one file name for several inputs: give a folder")
-        source = Path(inputs[0])
-        problem = "" if source.exists() else f"{source}: there is no such file"
-        jobs = [Job(source, place, problem, named=True)]
-    else:
-        if place is not None and place.suffix.lower() in Image.registered_extensions() and not place.is_dir():
-            format_of(place)  # a picture of a kind that is not written: raises
-        found = [entry for name in inputs for entry in _files(Path(name), recursive, place)]
-        jobs = _apart([_job(source, below, problem, place, keep_format) for source, below, problem in found])
-    _refuse_overwriting(jobs)
-    return jobs
+Progress = Callable[[int, float], None]
 
 
 def run(
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     restorer: Restorer | Chain,
     *,
     skip_existing: bool = False,
     max_pixels: int = MAX_PIXELS,
-    progress: Callable[[int, float], None] | None = None,
+    progress: Progress | None = None,
+    publish: Publish = publish,
+    sync: bool = False,
 ) -> Iterator[Outcome]:
     """Does the jobs one after the other and tells of each; a job that fails does not concern the others.
 
+    Closed or interrupted, it finishes the file that is being written and discards the picture in work. A
+    KeyboardInterrupt is raised again after the outcomes of what was finished.
+
     Args:
-        jobs: from ``plan``.
+        jobs: from ``plan`` or ``scan``; taken as they are needed, two ahead.
         restorer: what is done to every picture.
         skip_existing: leave a job out when its target is there.
         max_pixels: larger files are refused.
         progress: called with the number of the job and the share of its current picture that is done.
+        publish: gives a finished file its name; called from another thread.
+        sync: write through to the disk before that.
     """
-    sources = {_place(job.source) for job in jobs}
-    for number, job in enumerate(jobs):
-        start = time.perf_counter()
-        told = partial(_tell, progress, number)
+    waiting: deque[_Begun] = deque()
+    written: deque[Future[Outcome]] = deque()
+    numbered = enumerate(jobs)
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+
+        def begin() -> None:
+            for number, job in numbered:
+                waiting.append(_Begun(number, job, reader.submit(_open, job, skip_existing, max_pixels)))
+                return
+
         try:
-            outcome = _restored(job, partial(restorer.picture, progress=told), sources, skip_existing, max_pixels)
-        except Exception as error:  # whatever is wrong with this file, the next one may be fine
-            line = " ".join(str(error).split()) or type(error).__name__
-            if not isinstance(error, UndegradeError | OSError):
-                line = f"internal error, {type(error).__name__}: {line}"
-            line = line if str(job.source) in line else f"{job.source}: {line}"
-            outcome = Outcome(job.source, None, "failed", line, cause=error)
-        yield replace(outcome, seconds=time.perf_counter() - start)
+            begin()
+            while waiting:
+                begun = waiting.popleft()
+                begin()
+                result = _restored(begun, restorer, skip_existing, progress)
+                while written:
+                    yield written.popleft().result()
+                if isinstance(result, Outcome):
+                    yield result
+                else:
+                    written.append(writer.submit(_write, result, publish, sync))
+                    del result  # or the picture would stay in memory while the next one is in work
+            while written:
+                yield written.popleft().result()
+        except KeyboardInterrupt:
+            yield from [future.result() for future in written if future.exception() is None]
+            raise
+        finally:
+            for begun in waiting:
+                begun.opened.cancel()
 
 
-def _tell(progress: Callable[[int, float], None] | None, number: int, done: int, tiles: int) -> None:
-    if progress is not None:
-        progress(number, done / tiles)
+@dataclass(frozen=True)
+class _Opened:
+    """A file whose first picture has been decoded; ``frames`` hands each picture over and keeps none."""
+
+    count: int
+    frames: Iterator[Frame]
+    seconds: float
 
 
-def _restored(
-    job: Job, restore: Callable[[Picture], Picture], sources: set[object], skip_existing: bool, max_pixels: int
-) -> Outcome:
+@dataclass(frozen=True)
+class _Begun:
+    """A job whose file is being read."""
+
+    number: int
+    job: Job
+    opened: Future[_Opened | Outcome]
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A job whose result waits for being written."""
+
+    job: Job
+    target: Path
+    frames: list[Frame]
+    seconds: float
+
+
+def _open(job: Job, skip_existing: bool, max_pixels: int) -> _Opened | Outcome:
+    start = time.perf_counter()
     if job.problem:
         raise InputError(job.problem)
     if skip_existing and job.target.exists():
         return Outcome(job.source, job.target, "skipped")
-    target, done = job.target, list[Frame]()
-    for picture in images.frames(job.source, max_pixels=max_pixels):
-        if not done:
-            target = _final(job, picture.metadata.frames, sources)
-            if skip_existing and target.exists():
-                return Outcome(job.source, target, "skipped")
-            # Tell what cannot be written before hours are spent on it.
-            check_fits(target, picture.dtype == "uint16", picture.alpha is not None, picture.metadata.frames)
-            target.parent.mkdir(parents=True, exist_ok=True)
-        done.append(images.to_frame(restore(picture)))  # rounded: a quarter of the memory while others wait
-    write(done, target)
-    height, width = done[0].samples.shape[:2]
-    return Outcome(job.source, target, "done", "", done[0].notes, len(done), (height, width))
+    # A pipe or a device would be read for ever.
+    if os.path.exists(job.source) and not os.path.isfile(job.source):  # noqa: PTH110, PTH113 (Path's may raise)
+        raise InputError(f"{job.source}: not a regular file")
+    count, frames = decode.decode(job.source, max_pixels=max_pixels)
+    return _Opened(count, frames, time.perf_counter() - start)
 
 
-def _final(job: Job, frames: int, sources: set[object]) -> Path:
+def _restored(
+    begun: _Begun, restorer: Restorer | Chain, skip_existing: bool, progress: Progress | None
+) -> _Finished | Outcome:
+    job, start = begun.job, time.perf_counter()
+    spent = 0.0
+    try:
+        opened = begun.opened.result()
+        if isinstance(opened, Outcome):
+            return opened
+        spent, start = opened.seconds, time.perf_counter()
+        target = _final(job, opened.count)
+        if skip_existing and target.exists():
+            return Outcome(job.source, target, "skipped")
+        told = partial(_tell, progress, begun.number)
+        done: list[Frame] = []
+        for frame in opened.frames:
+            if not done:
+                # Tell what cannot be written before hours are spent on it.
+                _prepare(job, target, frame, opened.count)
+            picture = images.from_frame(frame)
+            del frame
+            done.append(_rounded(picture, partial(restorer.picture, progress=told)))
+            del picture
+    except Exception as error:  # whatever is wrong with this file, the next one may be fine
+        return failed(job, error, spent + time.perf_counter() - start)
+    return _Finished(job, target, done, spent + time.perf_counter() - start)
+
+
+def _rounded(picture: Picture, restore: Callable[[Picture], Picture]) -> Frame:
+    """The result in the file's depth: a quarter of the memory while it waits."""
+    return images.to_frame(restore(picture))
+
+
+def _tell(progress: Progress | None, number: int, done: int, tiles: int) -> None:
+    if progress is not None:
+        progress(number, done / tiles)
+
+
+def _prepare(job: Job, target: Path, frame: Frame, count: int) -> None:
+    check_fits(target, frame.samples.dtype == "uint16", frame.samples.shape[2] in (2, 4), count)
+    if job.root is not None and not target.parent.resolve().is_relative_to(job.root.resolve()):
+        raise InputError(f"{target}: a link leads out of the output folder {job.root}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _final(job: Job, frames: int) -> Path:
     """The target; a TIFF file of several pages stays one, because pages may differ in size."""
     if frames == 1 or job.named or job.source.suffix.lower() not in PAGED:
         return job.target
-    target = job.target.with_suffix(".tif")
-    if _place(target) in sources:
-        raise InputError(f"{job.source}: its output {target} would replace an input")
-    return target
+    if job.paged is None:
+        raise InputError(f"{job.source}: its output {job.target.with_suffix('.tif')} would replace an input")
+    return job.paged
 
 
-def _files(path: Path, recursive: bool, output: Path | None) -> Iterator[tuple[Path, Path, str]]:
-    """The pictures that an input stands for: (file, its path below the input, what is wrong with it)."""
-    if not path.is_dir():
-        yield path, Path(path.name), "" if path.exists() else f"{path}: there is no such file"
-        return
-    problems: list[OSError] = []
-    own, found = None if output is None else _place(output), 0
-    for folder, folders, names in os.walk(path, onerror=problems.append):
-        # What an earlier run wrote is no input of this one.
-        folders[:] = sorted(sub for sub in folders if _place(Path(folder, sub)) != own) if recursive else []
-        for name in sorted(names):
-            marked = output is None and Path(name).stem.endswith(MARK)
-            if Path(name).suffix.lower() in SUFFIXES and not marked and not name.startswith("."):
-                found += 1
-                yield Path(folder, name), Path(folder, name).relative_to(path), ""
-    for problem in problems:
-        place = Path(str(problem.filename))
-        yield place, Path(place.name), f"{place}: the folder cannot be read ({problem.strerror})"
-    if not found and not problems:
-        hint = "" if recursive else " (--recursive looks into the folders within)"
-        yield path, Path(path.name), f"{path}: the folder holds no pictures{hint}"
-
-
-def _job(source: Path, below: Path, problem: str, place: Path | None, keep_format: bool) -> Job:
-    suffix = ".png"
-    if keep_format:
-        suffix = below.suffix if below.suffix.lower() in WRITTEN else suffix
-        if below.suffix.lower() == ".gif":
-            problem = problem or f"{source}: GIF holds 256 colours and is not written: leave out --keep-format"
-    if place is None:
-        return Job(source, source.with_name(f"{below.stem}{MARK}{suffix}"), problem)
-    return Job(source, place / below.with_suffix(suffix), problem)
-
-
-def _apart(jobs: list[Job]) -> list[Job]:
-    """Every job with a target of its own: full input names where stems are shared, numbers where those are too."""
-    shared = Counter(job.target for job in jobs if not job.problem)
-    taken = {target for target, count in shared.items() if count == 1}
-    renamed = []
-    for job in jobs:
-        target = job.target
-        if not job.problem and shared[target] > 1:
-            mark = MARK if target.stem.endswith(MARK) else ""
-            name, number = f"{job.source.name}{mark}", 1
-            target = target.with_name(f"{name}{target.suffix}")
-            while target in taken:
-                number += 1
-                target = target.with_name(f"{name}.{number}{target.suffix}")
-            taken.add(target)
-        renamed.append(replace(job, target=target))
-    return renamed
-
-
-def _refuse_overwriting(jobs: list[Job]) -> None:
-    sources = {_place(job.source) for job in jobs}
-    for job in jobs:
-        if not job.problem and _place(job.target) in sources:
-            raise UsageError(f"{job.target}: the output would replace an input: choose another -o")
-
-
-def _place(path: Path) -> object:
-    """The same for all names of one file, links included."""
+def _write(finished: _Finished, publish: Publish, sync: bool) -> Outcome:
+    job, target, frames, start = finished.job, finished.target, finished.frames, time.perf_counter()
+    part = None
     try:
-        found = path.stat()
-    except OSError:
-        return path.absolute()
-    return found.st_dev, found.st_ino
+        part = write_beside(frames, target, sync=sync)
+        publish(job, part, target)
+    except Exception as error:
+        if part is not None:
+            part.unlink(missing_ok=True)
+        return failed(job, error, finished.seconds + time.perf_counter() - start)
+    height, width = frames[0].samples.shape[:2]
+    outcome = Outcome(job.source, target, "done", "", frames[0].notes, len(frames), (height, width))
+    return replace(outcome, seconds=finished.seconds + time.perf_counter() - start)

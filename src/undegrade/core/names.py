@@ -1,0 +1,37 @@
+"""File names from strangers: how they are shown, kept within what file systems take, and told apart on every disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from pathlib import Path
+
+__all__ = ["LONGEST", "folded", "printable", "shortened"]
+
+LONGEST = 255
+"""Bytes that nearly every file system takes for one name."""
+
+
+def printable(text: str) -> str:
+    """``text`` without anything that a terminal obeys or an encoding refuses: such characters become escapes.
+
+    Names may hold line breaks, colour codes, marks that turn the writing direction, and bytes that are no UTF-8.
+    """
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def folded(path: str | Path) -> str:
+    """The same for all spellings that a file system may take for one: case and composed letters are levelled."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+
+
+def shortened(path: Path) -> Path:
+    """``path`` with a last part of at most ``LONGEST`` bytes: the stem is cut and marked with a part of its SHA-256."""
+    raw = os.fsencode(path.name)
+    if len(raw) <= LONGEST:
+        return path
+    ending = f"~{hashlib.sha256(raw).hexdigest()[:12]}{path.suffix}"
+    # A letter cut in two must not be left behind, on disks that take only UTF-8.
+    stem = raw[: LONGEST - len(os.fsencode(ending))].decode("utf-8", "ignore")
+    return path.with_name(stem + ending)

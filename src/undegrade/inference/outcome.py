@@ -1,0 +1,78 @@
+"""What became of a job, told in the same words by every way of running jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from undegrade.core.errors import InputError, UndegradeError
+from undegrade.inference.scan import Job
+
+__all__ = ["Outcome", "Publish", "failed", "publish"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        source: the input.
+        target: the file that was written, or that was there already; None when the job failed.
+        status: ``"done"``, ``"skipped"`` or ``"failed"``.
+        error: one line, when it failed.
+        notes: what was changed on the way in, one sentence each.
+        frames: pictures in the file.
+        size: height and width of the (first) result.
+        seconds: time for reading, restoring and writing.
+        cause: the exception behind ``error``.
+    """
+
+    source: Path
+    target: Path | None
+    status: Literal["done", "skipped", "failed"]
+    error: str = ""
+    notes: tuple[str, ...] = ()
+    frames: int = 0
+    size: tuple[int, int] | None = None
+    seconds: float = 0.0
+    cause: BaseException | None = field(default=None, compare=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "input": str(self.source),
+            "output": str(self.target) if self.target else None,
+            "status": self.status,
+            "error": self.error or None,
+            "notes": list(self.notes),
+            "frames": self.frames,
+            "size": list(self.size) if self.size else None,
+            "seconds": round(self.seconds, 4),
+        }
+
+
+Publish = Callable[[Job, Path, Path], None]
+"""Called with a job, the hidden file that holds its complete result, and the name that this file is to take."""
+
+
+def publish(_: Job, part: Path, target: Path) -> None:
+    """The plain way: the file takes its name.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        part.replace(target)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+def failed(job: Job, error: BaseException, seconds: float = 0.0) -> Outcome:
+    """The outcome of a job that ``error`` ended, in one line that names the input."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, UndegradeError | OSError):
+        line = f"internal error, {type(error).__name__}: {line}"
+    line = line if str(job.source) in line else f"{job.source}: {line}"
+    return Outcome(job.source, None, "failed", line, cause=error, seconds=seconds)

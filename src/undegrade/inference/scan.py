@@ -1,0 +1,311 @@
+"""Which file is written for which input, found folder by folder, so that a million files start at once.
+
+Names are decided within one folder at a time, from its content alone: they do not depend on how far a run has come,
+nor on which of several machines looks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from pathlib import Path
+
+from PIL import Image
+
+from undegrade.core.encode import format_of
+from undegrade.core.errors import UsageError
+from undegrade.core.formats import FORMATS, SUFFIXES
+from undegrade.core.names import folded, shortened
+
+__all__ = ["Job", "parse_shard", "plan", "scan"]
+
+MARK = ".restored"
+"""Stands between name and suffix of what is written beside its input."""
+PAGED = (".tif", ".tiff")
+WRITTEN = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to restore.
+
+    Attributes:
+        source: the input.
+        target: the output; its suffix is the format.
+        problem: why it cannot be done, known before anything is read; empty otherwise.
+        named: the user chose the target's name, suffix included.
+        paged: the output if the input turns out to be a TIFF file of several pages; None if that is no other file,
+            or would replace an input.
+        root: the output folder, which nothing may be written outside of; None when the user named the place.
+    """
+
+    source: Path
+    target: Path
+    problem: str = ""
+    named: bool = False
+    paged: Path | None = None
+    root: Path | None = None
+
+
+def scan(
+    inputs: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    recursive: bool = False,
+    keep_format: bool = False,
+    shard: tuple[int, int] | None = None,
+) -> Iterator[Job]:
+    """The jobs of a call, found while they are done: memory is needed for the names of one folder only.
+
+    Without ``output``, ``photo.restored.png`` is written beside ``photo.jpg``. With one input file, ``output`` may be
+    a file name; otherwise it is a folder, in which the folders among the inputs are mirrored. Inputs that would be
+    written to one place (``a.jpg`` and ``a.png``, or ``a.png`` and ``A.png``) are told apart by their full names.
+
+    Args:
+        inputs: files and folders. Links to folders are not followed, links to files are.
+        output: file or folder.
+        recursive: folders within folders as well.
+        keep_format: the suffix of the input instead of ``.png``.
+        shard: (i, n): of n equal shares the i-th, counted from 1. Which share a file belongs to depends on its name
+            only, so that n machines that see the same files do each of them once.
+
+    Raises:
+        UsageError: an output would replace an input, or one file name is given for several inputs. Found out about the
+            first folder at once; later such inputs come as jobs with a problem.
+    """
+    found = _Scan(inputs, output, recursive, keep_format).jobs(shard)
+    first = next(found, None)
+    if first is None:
+        return iter(())
+    _refuse([first])
+    return (job for job, _ in chain([first], found))
+
+
+def plan(
+    inputs: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    recursive: bool = False,
+    keep_format: bool = False,
+    shard: tuple[int, int] | None = None,
+) -> list[Job]:
+    """All jobs of a call at once; see ``scan``.
+
+    Raises:
+        UsageError: an output would replace an input, or one file name is given for several inputs.
+    """
+    found = list(_Scan(inputs, output, recursive, keep_format).jobs(shard))
+    _refuse(found)
+    return [job for job, _ in found]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``"2/8"`` as (2, 8).
+
+    Raises:
+        UsageError: not two numbers, or the first is not within 1 and the second.
+    """
+    first, _, count = text.partition("/")
+    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise UsageError(f"shard={text}: write i/n with i in 1..n, for example 1/8")
+    return int(first), int(count)
+
+
+_Found = tuple[Job, bool]
+"""A job, and whether it would replace an input."""
+
+
+def _refuse(found: Iterable[_Found]) -> None:
+    for job, replaces in found:
+        if replaces:
+            raise UsageError(f"{job.target}: the output would replace an input: choose another -o")
+
+
+@dataclass
+class _Entry:
+    """A picture that an input stands for: its path below the input, and what is wrong with it."""
+
+    source: Path
+    below: Path
+    problem: str = ""
+
+
+@dataclass
+class _Scan:
+    """One walk through the inputs."""
+
+    inputs: Sequence[str | Path]
+    output: str | Path | None
+    recursive: bool
+    keep_format: bool
+    place: Path | None = None
+    named: set[object] = field(default_factory=set)
+    roots: list[Path] = field(default_factory=list)
+    taken: set[int] | None = None
+    spellings: dict[str, Path] = field(default_factory=dict)
+
+    def jobs(self, shard: tuple[int, int] | None) -> Iterator[_Found]:
+        for job, below, replaces in self._all():
+            if shard is None or _share(below, shard[1]) == shard[0]:
+                yield job, replaces
+
+    def _all(self) -> Iterator[tuple[Job, Path, bool]]:
+        place = self.place = Path(self.output) if self.output is not None else None
+        paths = [Path(name) for name in self.inputs]
+        files = [path for path in paths if not _is_folder(path)]
+        self.named = {_place(path) for path in files}
+        folders = [path for path in paths if _is_folder(path)]
+        self.roots = [path.resolve() for path in folders]
+        if place is not None and place.suffix.lower() in WRITTEN and not _is_folder(place):
+            if len(paths) != 1 or not files:
+                raise UsageError(f"{place}: one file name for several inputs: give a folder")
+            job = Job(files[0], place, _missing(files[0]), named=True)
+            yield job, Path(files[0].name), self._is_input(place, self.named)
+            return
+        if place is not None and place.suffix.lower() in Image.registered_extensions() and not _is_folder(place):
+            format_of(place)  # a picture of a kind that is not written: raises
+        # Outputs of different folders can only meet where several inputs go to one place.
+        self.taken = set() if len(paths) > 1 else None
+        groups = chain([[_Entry(path, Path(path.name), _missing(path)) for path in files]] if files else [])
+        walked = (group for path in folders for group in self._folders(path))
+        for group in chain(groups, walked):
+            sources = {_place(entry.source) for entry in group} | self.named
+            for job, entry in self._apart(group):
+                replaces = not job.problem and self._is_input(job.target, sources)
+                yield self._checked(job, replaces, sources), entry.below, replaces
+
+    def _checked(self, job: Job, replaces: bool, sources: set[object]) -> Job:
+        if replaces:
+            return replace(job, problem=f"{job.source}: its output {job.target} would replace an input")
+        if job.problem or job.source.suffix.lower() not in PAGED:
+            return job
+        paged = job.target.with_suffix(".tif")
+        return replace(job, paged=None if self._is_input(paged, sources) else paged)
+
+    def _folders(self, root: Path) -> Iterator[list[_Entry]]:
+        """The pictures of every folder below ``root``, folder by folder."""
+        problems: list[OSError] = []
+        found = failed = 0
+        for folder, folders, names in os.walk(root, onerror=problems.append):
+            # What is written is no input, whether it was there before or has come to be while we walk.
+            own = None if self.place is None else _place(self.place)
+            folders[:] = sorted(sub for sub in folders if _place(Path(folder, sub)) != own) if self.recursive else []
+            group = [
+                _Entry(Path(folder, name), Path(folder, name).relative_to(root))
+                for name in sorted(names)
+                if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") and not self._written(name)
+            ]
+            found += len(group)
+            if group:
+                yield group
+            if problems:
+                failed += len(problems)
+                yield [_unreadable(Path(str(problem.filename)), problem) for problem in problems]
+                problems.clear()
+        failed += len(problems)
+        if problems:
+            yield [_unreadable(Path(str(problem.filename)), problem) for problem in problems]
+        if not found and not failed:
+            hint = "" if self.recursive else " (--recursive looks into the folders within)"
+            yield [_Entry(root, Path(root.name), f"{root}: the folder holds no pictures{hint}")]
+
+    def _written(self, name: str) -> bool:
+        return self.output is None and Path(name).stem.endswith(MARK)
+
+    def _apart(self, group: list[_Entry]) -> Iterator[tuple[Job, _Entry]]:
+        """A job for each, with a target of its own: full input names where stems are shared, numbers where those are
+        too."""
+        jobs = [self._job(entry) for entry in group]
+        shared = Counter(folded(job.target.name) for job in jobs if not job.problem)
+        here = {name for name, count in shared.items() if count == 1}
+        for job, entry in zip(jobs, group, strict=True):
+            target = job.target
+            if not job.problem:
+                if shared[folded(target.name)] > 1 or self._met(target):
+                    target = self._free(target, entry.source.name, here)
+                here.add(folded(target.name))
+                if self.taken is not None:
+                    self.taken.add(hash(folded(target)))
+            yield replace(job, target=target), entry
+
+    def _met(self, target: Path) -> bool:
+        return self.taken is not None and hash(folded(target)) in self.taken
+
+    def _free(self, target: Path, source: str, here: set[str]) -> Path:
+        """A name that no other output has."""
+        mark, suffix, number = MARK if target.stem.endswith(MARK) else "", target.suffix, 1
+        free = shortened(target.with_name(f"{source}{mark}{suffix}"))
+        while folded(free.name) in here or self._met(free):
+            number += 1
+            free = shortened(target.with_name(f"{source}{mark}.{number}{suffix}"))
+        return free
+
+    def _job(self, entry: _Entry) -> Job:
+        source, below, problem, suffix = entry.source, entry.below, entry.problem, ".png"
+        if self.keep_format:
+            suffix = below.suffix if below.suffix.lower() in WRITTEN else suffix
+            if below.suffix.lower() == ".gif":
+                problem = problem or f"{source}: GIF holds 256 colours and is not written: leave out --keep-format"
+        if self.place is None:
+            return Job(source, shortened(source.with_name(f"{below.stem}{MARK}{suffix}")), problem)
+        folder = self.place / self._spelling(below.parent)
+        return Job(source, shortened(folder / f"{below.stem}{suffix}"), problem, root=self.place)
+
+    def _spelling(self, folder: Path) -> Path:
+        """``folder``, but another name for one that differs from an earlier one in case only."""
+        if folder == Path():
+            return folder
+        wanted = self._spelling(folder.parent) / folder.name
+        number, name = 1, wanted
+        while self.spellings.setdefault(folded(name), folder) != folder and len(self.roots) < 2:
+            number += 1
+            name = wanted.with_name(f"{wanted.name}.{number}")
+        return name
+
+    def _is_input(self, path: Path, sources: set[object]) -> bool:
+        """Whether ``path`` is a file that this call reads."""
+        try:
+            found = path.stat()
+        except (OSError, ValueError):
+            return False
+        if (found.st_dev, found.st_ino) in sources:
+            return True
+        if path.suffix.lower() not in SUFFIXES or self._written(path.name) or path.name.startswith("."):
+            return False
+        folder = path.parent.resolve()
+        below = [root for root in self.roots if folder == root or (self.recursive and folder.is_relative_to(root))]
+        own = None if self.place is None else self.place.resolve()
+        # The output folder within an input folder is not read.
+        return any(own is None or own == root or not own.is_relative_to(root) for root in below)
+
+
+def _share(below: Path, count: int) -> int:
+    """1..count, from the file's name alone."""
+    digest = hashlib.blake2b(os.fsencode(below.as_posix()), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % count + 1
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir fails on names that are too long)
+
+
+def _missing(path: Path) -> str:
+    # Unlike Path.exists, this takes names that are too long for names of nothing.
+    return "" if os.path.exists(path) else f"{path}: there is no such file"  # noqa: PTH110
+
+
+def _unreadable(place: Path, problem: OSError) -> _Entry:
+    return _Entry(place, Path(place.name), f"{place}: the folder cannot be read ({problem.strerror})")
+
+
+def _place(path: Path) -> object:
+    """The same for all names of one file, links included."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return path.absolute()
+    return found.st_dev, found.st_ino
