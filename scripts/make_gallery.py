@@ -81,7 +81,7 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("astronaut", 130, 20, "2 times", {"scale": 2}, {"scale": 2}),
         Example("chelsea", 120, 50, "3 times", {"scale": 3}, {"scale": 3}),
         Example("coffee", 200, 90, "4 times", {"scale": 4}, {"scale": 4}),
-        Example("brick", 100, 100, "4 times, fine texture", {"scale": 4}, {"scale": 4}, hard=True),
+        Example("gravel", 100, 100, "4 times, fine texture", {"scale": 4}, {"scale": 4}, hard=True),
         Example(
             "astronaut",
             130,
