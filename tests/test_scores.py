@@ -30,7 +30,7 @@ scoreboard, which_psnr = script("scoreboard"), script("which_psnr")
 def test_every_row_can_be_run():
     rows = list(scoreboard.rows())
     assert len({row.id for row in rows}) == len(rows)
-    assert {row.task for row in rows} == set(tasks.catalog.names())
+    assert {row.task for row in rows} == set(tasks.catalog.names()) - {"auto"}  # scored by its confusions
     for row in rows:
         assert row.protocol in protocol.names()
         tasks.get(row.task).check(dict(row.strength))

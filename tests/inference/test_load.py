@@ -103,7 +103,9 @@ def test_chain_by_names(own, monkeypatch):
 @pytest.mark.parametrize(
     ("what", "wish", "error", "message"),
     [
-        (None, {}, UsageError, "a task, the id of weights, or a file is needed"),
+        (None, {"network": "chair"}, UsageError, "a task, the id of weights, or a file is needed"),
+        (None, {"sigma": 25, "quality": 30}, UsageError, "parameters of denoising and jpeg_artifacts"),
+        (None, {"sigmas": 9}, UnknownNameError, "did you mean .sigma"),
         ("dehase", {}, UnknownNameError, "did you mean 'dehaze'"),
         ("denoise", {"sigma": 99}, UsageError, "sigma=99: must lie in 0-75"),
         ("denoise", {"sigmas": 9}, UnknownNameError, "did you mean 'sigma'"),

@@ -167,6 +167,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     if block is None:
         notes.append("the EXIF block is damaged and is left out")
     dpi = info.get("dpi") or exif.dpi(block or b"")
+    tables: dict[int, list[int]] = getattr(image, "quantization", None) or {}
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     return Metadata(
         format="JPEG" if kind == "MPO" else kind,
@@ -176,6 +177,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
         duration=info.get("duration"),
         loop=info.get("loop"),
+        quantisation=tuple(tables.get(0, ())),
     )
 
 

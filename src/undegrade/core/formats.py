@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,7 @@ class Metadata:
         frames: how many the file holds.
         duration: of an animation's frame, in milliseconds.
         loop: repeats of an animation, 0 for ever.
+        quantisation: the 64 numbers of a JPEG file's luma table, in any order; empty for other files.
     """
 
     format: str = "PNG"
@@ -70,6 +72,7 @@ class Metadata:
     frames: int = 1
     duration: float | None = None
     loop: int | None = None
+    quantisation: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,10 @@ class Frame:
         samples: (H, W, C) of uint8 or uint16; C is 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
         metadata: what the file says.
         notes: what was changed on the way in, one sentence each.
+        report: what was found out about the picture and done with it, as plain values for JSON.
     """
 
     samples: Samples
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)

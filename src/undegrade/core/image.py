@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -48,6 +48,7 @@ class Picture:
         device: where a tensor came from.
         metadata: EXIF, profile, resolution and format of a file or PIL image.
         notes: what was changed on the way in, one sentence each; worth telling the user.
+        report: what a restorer found out about the picture and did with it, as plain values for JSON.
     """
 
     pixels: Tensor
@@ -58,6 +59,7 @@ class Picture:
     device: torch.device | str = "cpu"
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
+    report: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def grey(self) -> bool:
@@ -261,7 +263,7 @@ def _rounded(picture: Picture, dtype: str) -> NDArray[Any]:
 def to_frame(picture: Picture) -> Frame:
     """The picture in the depth of its source, as it is written to files; floats become 16 bits."""
     dtype = picture.dtype if picture.dtype in ("uint8", "uint16") else "uint16"
-    return Frame(_rounded(picture, dtype), picture.metadata, picture.notes)
+    return Frame(_rounded(picture, dtype), picture.metadata, picture.notes, picture.report)
 
 
 def _to_array(picture: Picture) -> NDArray[Any]:

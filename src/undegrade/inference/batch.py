@@ -26,6 +26,7 @@ from undegrade.inference.outcome import Outcome, Publish, failed, publish
 from undegrade.inference.scan import PAGED, Job, plan, scan
 
 if TYPE_CHECKING:
+    from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
 
@@ -36,7 +37,7 @@ Progress = Callable[[int, float], None]
 
 def run(
     jobs: Iterable[Job],
-    restorer: Restorer | Chain,
+    restorer: Restorer | Chain | Auto,
     *,
     skip_existing: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -133,7 +134,7 @@ def _open(job: Job, skip_existing: bool, max_pixels: int) -> _Opened | Outcome:
 
 
 def _restored(
-    begun: _Begun, restorer: Restorer | Chain, skip_existing: bool, progress: Progress | None
+    begun: _Begun, restorer: Restorer | Chain | Auto, skip_existing: bool, progress: Progress | None
 ) -> _Finished | Outcome:
     job, start = begun.job, time.perf_counter()
     spent = 0.0
@@ -197,5 +198,6 @@ def _write(finished: _Finished, publish: Publish, sync: bool) -> Outcome:
             part.unlink(missing_ok=True)
         return failed(job, error, finished.seconds + time.perf_counter() - start)
     height, width = frames[0].samples.shape[:2]
-    outcome = Outcome(job.source, target, "done", "", frames[0].notes, len(frames), (height, width))
+    reports = tuple(frame.report for frame in frames if frame.report)
+    outcome = Outcome(job.source, target, "done", "", frames[0].notes, len(frames), (height, width), reports=reports)
     return replace(outcome, seconds=finished.seconds + time.perf_counter() - start)

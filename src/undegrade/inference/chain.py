@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from undegrade.core.image import Picture
 from undegrade.inference.restorer import Restorer
 from undegrade.inference.run import Progress
 
+if TYPE_CHECKING:
+    from undegrade.inference.auto import Auto
+
 __all__ = ["Chain"]
 
 
@@ -20,7 +23,7 @@ __all__ = ["Chain"]
 class Chain:
     """Restorers that run one after the other; used like one."""
 
-    restorers: tuple[Restorer, ...]
+    restorers: tuple[Restorer | Auto, ...]
 
     @property
     def info(self) -> dict[str, Any]:
@@ -44,11 +47,13 @@ class Chain:
 
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``: not rounded, alpha untouched or enlarged."""
-        return picture.with_pixels(self.pixels(picture, progress=progress, **options))
+        for restorer in self.restorers:
+            picture = restorer.picture(picture, progress=progress, **options)
+        return picture
 
     def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
         """The restored pixels of a ``Picture``."""
-        return self.tensor(picture.pixels[None], progress=progress, **options)[0]
+        return self.picture(picture, progress=progress, **options).pixels
 
     def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
         """Restore (B, C, H, W) float in 0..1 to (B, C, sH, sW) in 0..1."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from undegrade import tasks
 from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.inference.auto import Auto
 from undegrade.inference.chain import Chain
+from undegrade.inference.judging import open_judge
 from undegrade.inference.restorer import Restorer
 from undegrade.inference.run import Options
 from undegrade.tasks import Task
@@ -32,8 +35,11 @@ def load(
     device: str = "auto",
     dtype: str = "auto",
     **rest: Any,
-) -> Restorer | Chain:
+) -> Restorer | Chain | Auto:
     """A Restorer, reusable for any number of pictures.
+
+    With neither a task nor weights, a parameter tells the task (``scale=2``: super-resolution), and without one either
+    it is ``auto``.
 
     Args:
         what: a task (``"denoising"``, ``"derain"``), several in a row (``"derain,denoise"``), the id of weights, or a
@@ -63,7 +69,9 @@ def load(
     if weights is not None:
         return _from_weights(weights, named, (network, preset), rest, how)
     if named is None:
-        raise UsageError("a task, the id of weights, or a file is needed")
+        if network is not None or preset is not None:
+            raise UsageError("a task, the id of weights, or a file is needed")
+        named = _implied(rest)
     if preset is not None:
         raise UsageError(f"preset={preset}: only with a file of weights")
     return _for_task(named, network, rest, how)
@@ -108,8 +116,37 @@ def _dealt(chain: list[Task], given: Mapping[str, Any]) -> list[tuple[Task, dict
     ]
 
 
-def _for_task(task: Task, network: str | None, parameters: Mapping[str, Any], how: Mapping[str, Any]) -> Restorer:
-    """The Restorer with the best known weights for a task."""
+def _implied(parameters: Mapping[str, Any]) -> Task:
+    """The task that these parameters belong to; ``auto`` when there are none."""
+    known = {entry.name: task for task in map(tasks.get, tasks.catalog.names()) for entry in task.parameters}
+    for name in parameters:
+        if name not in known:
+            raise UnknownNameError("parameter", name, known)
+    found = {known[name].name: known[name] for name in parameters}
+    if len(found) > 1:
+        raise UsageError(f"{', '.join(parameters)}: parameters of {' and '.join(found)}; say which with task=...")
+    return next(iter(found.values()), tasks.get("auto"))
+
+
+def _auto(weights: str | None, network: str | None, parameters: Mapping[str, Any], how: Mapping[str, Any]) -> Auto:
+    """The classifier, and with it the Restorers of all tasks, each opened when it is needed."""
+    tasks.get("auto").check(parameters)
+    judge, card = open_judge(weights)
+    if network not in (None, card.network):
+        raise UsageError(f"network={network}: auto chooses the networks")
+    return Auto(judge, card, cache(lambda name: _one(tasks.get(name), None, {}, how)))
+
+
+def _for_task(
+    task: Task, network: str | None, parameters: Mapping[str, Any], how: Mapping[str, Any]
+) -> Restorer | Auto:
+    """What does a task, with the best known weights."""
+    if task.name == "auto":
+        return _auto(None, network, parameters, how)
+    return _one(task, network, parameters, how)
+
+
+def _one(task: Task, network: str | None, parameters: Mapping[str, Any], how: Mapping[str, Any]) -> Restorer:
     checked = task.check(parameters)
     wish = {entry.name: entry.default for entry in task.parameters if entry.default is not None} | checked
     preferred = next((task.weights[value] for value in wish.values() if value in task.weights), task.weights.get(None))
@@ -123,11 +160,13 @@ def _from_weights(
     network: tuple[str | None, str | None],
     rest: Mapping[str, Any],
     how: Mapping[str, Any],
-) -> Restorer:
+) -> Restorer | Auto:
     """The Restorer with weights that were named; what no task knows as a parameter is a number of the network."""
     stored = store.entries().get(str(weights))
     if task is None and stored is not None and stored.card.task:
         task = tasks.get(stored.card.task)
+    if task is not None and task.name == "auto":
+        return _auto(str(weights), network[0], rest, how)
     asked = [task] if task else [tasks.catalog.get(name) for name in tasks.catalog.names()]
     known = {parameter.name for one in asked for parameter in one.parameters}
     given = {name: value for name, value in rest.items() if name in known}

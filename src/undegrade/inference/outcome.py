@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from undegrade.core.errors import InputError, UndegradeError
 from undegrade.inference.scan import Job
 
-__all__ = ["Outcome", "Publish", "failed", "publish"]
+if TYPE_CHECKING:
+    from undegrade.core.image import Picture
+
+__all__ = ["Outcome", "Publish", "Restores", "failed", "publish"]
+
+
+class Restores(Protocol):
+    """What a batch needs of a Restorer, a chain of them, or anything else that restores."""
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What it is, as plain values."""
+        ...
+
+    def picture(
+        self, picture: Picture, *, progress: Callable[[int, int], None] | None = None, **options: Any
+    ) -> Picture:
+        """The restored picture; ``progress`` is called with (tiles done, tiles in all)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,6 +44,7 @@ class Outcome:
         frames: pictures in the file.
         size: height and width of the (first) result.
         seconds: time for reading, restoring and writing.
+        reports: of every picture, what the restorer found out about it and did, if it tells.
         cause: the exception behind ``error``.
     """
 
@@ -37,6 +56,7 @@ class Outcome:
     frames: int = 0
     size: tuple[int, int] | None = None
     seconds: float = 0.0
+    reports: tuple[Mapping[str, Any], ...] = ()
     cause: BaseException | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
@@ -47,6 +67,7 @@ class Outcome:
             "status": self.status,
             "error": self.error or None,
             "notes": list(self.notes),
+            "reports": [dict(report) for report in self.reports],
             "frames": self.frames,
             "size": list(self.size) if self.size else None,
             "seconds": round(self.seconds, 4),

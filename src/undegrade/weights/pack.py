@@ -51,7 +51,7 @@ def pack(
         dtype: floating-point entries are stored in this type (entries that it cannot hold stay float32).
         card_path: where the TOML goes; default: ``path`` with suffix ``.toml``.
         **fields: further card entries (``title``, ``parameters``, ``training``, ``scores``, ...);
-            ``id`` defaults to the file's stem, ``title`` to the id.
+            ``id`` defaults to the file's stem, ``title`` to the id, ``bytes_per_pixel`` to what a trial run takes.
 
     Returns:
         The path of the card.
@@ -62,8 +62,9 @@ def pack(
     path = Path(path)
     fields.setdefault("id", path.stem)
     fields.setdefault("title", fields["id"])
-    if (needed := peak_bytes(module, (1, catalog.get(network).channels(config), _PROBE, _PROBE))) is not None:
-        fields.setdefault("bytes_per_pixel", -(-needed // _PROBE**2))
+    if "bytes_per_pixel" not in fields:
+        needed = peak_bytes(module, (1, catalog.get(network).channels(config), _PROBE, _PROBE))
+        fields["bytes_per_pixel"] = None if needed is None else -(-needed // _PROBE**2)
     card = WeightsCard(network=network, numbers=asdict(config), task=task, file=path.name, **fields)
     entries = {name: _stored(name, tensor, dtype) for name, tensor in _unshared(module.state_dict()).items()}
     path.parent.mkdir(parents=True, exist_ok=True)

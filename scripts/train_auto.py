@@ -1,0 +1,205 @@
+"""Trains the classifier of `auto`: `python scripts/train_auto.py PACK -o runs/auto_fast --ship`
+
+Samples are made once and kept in the run's folder; training goes through them several times; then the outputs are
+shifted so that 0 is the line between found and not found, at which clean photographs that were kept out of training are
+left alone. `--ship` puts the weights and their card into the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from auto_samples import BLOCKS, CROPS, UNKNOWN, Samples
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from undegrade._version import __version__
+from undegrade.networks._judge import FAULTS, STRENGTH_UNIT, Judge, JudgeConfig
+from undegrade.weights.card import Training
+from undegrade.weights.pack import pack
+
+WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
+BATCH = 32
+RATE = 2e-3
+CLEAN_TOUCHED = 0.015
+"""Share of the clean photographs of the check part in which anything may be found."""
+
+
+def main() -> None:
+    """Make the samples, train, find the thresholds, write the weights."""
+    words = argparse.ArgumentParser(description=__doc__)
+    words.add_argument("pack", type=Path, help="folder with train, train_extra, train_pairs, depth and kernels")
+    words.add_argument("-o", "--out", type=Path, required=True, help="folder of the run")
+    words.add_argument("--samples", type=int, default=12000)
+    words.add_argument("--checks", type=int, default=2000)
+    words.add_argument("--epochs", type=float, default=5)
+    words.add_argument("--seed", type=int, default=0)
+    words.add_argument("--ship", action="store_true", help="put the weights into the package")
+    told = words.parse_args()
+    torch.manual_seed(told.seed)
+    samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
+    checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
+    start = time.process_time()
+    net = trained(samples, checks, told.epochs, told.seed)
+    minutes = (time.process_time() - start) / 60
+    torch.save(net.state_dict(), told.out / "net.pt")
+    logits, _ = answers(net, checks)
+    lines = thresholds(logits, checks.truth[:, : len(FAULTS)])
+    last = net.decide[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.bias[: len(FAULTS)] -= lines
+    found = report(*answers(net, checks), checks.truth)
+    print(json.dumps(found, indent=2))
+    (told.out / "check.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    folder = WEIGHTS / "files" if told.ship else told.out
+    card = pack(
+        net,
+        "judge",
+        JudgeConfig(),
+        "auto",
+        folder / "auto_fast.safetensors",
+        card_path=WEIGHTS / "cards" / "auto_fast.toml" if told.ship else None,
+        bytes_per_pixel=None,
+        title="Finds noise, JPEG blocks, motion blur, defocus, rain, haze and snow",
+        licence="Apache-2.0",
+        origin="trained by the undegrade developers; the training photographs stay under their own terms",
+        limits="Faint faults are left alone; blur that a photographer wanted may be taken for a fault.",
+        training=Training(
+            recipe="scripts/train_auto.py",
+            data=f"{told.samples} samples of train, train_extra, train_pairs, depth, kernels",
+            seed=told.seed,
+            steps=int(told.epochs * told.samples) // BATCH,
+            minutes=round(minutes, 1),
+            device="cpu",
+            versions={"torch": torch.__version__, "undegrade": __version__},
+        ),
+    )
+    print(card)
+
+
+def trained(samples: Samples, checks: Samples, epochs: float, seed: int) -> Judge:
+    """A Judge after ``epochs`` passes over the samples; the average over its last thousand or so steps."""
+    net = Judge().to(memory_format=torch.channels_last)
+    mean = deepcopy(net)
+    steps = int(epochs * len(samples)) // BATCH
+    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.02)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1, pct_start=0.15)
+    total, began = 0.0, time.process_time()
+    for step, (near, whole, truth) in zip(range(1, steps + 1), batches(samples, seed), strict=False):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, strengths, quality = net(near, whole)
+        loss = error(logits.float(), strengths.float(), quality.float(), truth)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimiser.step()
+        schedule.step()
+        average(mean, net, min(0.998, step / (step + 50)))
+        total += float(loss.detach())
+        if step % 50 == 0:
+            print(f"step {step} of {steps}: {total / 50:.4f}, {time.process_time() - began:.0f} s", flush=True)
+            total = 0.0
+        if step % 500 == 0 or step == steps:
+            found = report(*answers(mean, checks), checks.truth)
+            print({name: found["faults"][name]["area"] for name in FAULTS}, found["clean"], flush=True)
+    return mean.eval()
+
+
+def average(mean: Judge, net: Judge, keep: float) -> None:
+    """Move ``mean`` towards ``net``, running statistics included."""
+    with torch.no_grad():
+        for slow, fast in zip(mean.state_dict().values(), net.state_dict().values(), strict=True):
+            if slow.is_floating_point():
+                slow.lerp_(fast, 1 - keep)
+
+
+def batches(samples: Samples, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Endless shuffled batches: some of the crops of each sample, mirrored at random."""
+    lots = np.random.default_rng(seed)
+    while True:
+        order = lots.permutation(len(samples))
+        for begin in range(0, len(order) - BATCH + 1, BATCH):
+            near, whole, truth = samples[order[begin : begin + BATCH]]
+            near = near[:, lots.permutation(CROPS)[: lots.integers(3, CROPS)]]
+            if lots.random() < 0.5:
+                near, whole = near.flip(-1), whole.flip(-1)
+            yield near, whole, truth
+
+
+def error(logits: Tensor, strengths: Tensor, quality: Tensor, truth: Tensor) -> Tensor:
+    """Cross entropy of presence, and how far strengths are off where there is something."""
+    count = len(FAULTS)
+    present, strength, coded = truth[:, :count], truth[:, count : 2 * count] / STRENGTH_UNIT, truth[:, -1]
+    known = present != UNKNOWN
+    entropy = F.binary_cross_entropy_with_logits(logits, present.clamp(min=0), reduction="none")
+    loss = (entropy * known).sum() / known.sum()
+    there = present == 1
+    loss = loss + 0.3 * (F.smooth_l1_loss(strengths, strength, reduction="none", beta=0.1) * there).sum() / count / 16
+    told = (coded != UNKNOWN) & (present[:, BLOCKS] == 1)
+    return loss + 0.3 * (F.smooth_l1_loss(quality, coded / 100, reduction="none", beta=0.1) * told).sum() / len(told)
+
+
+@torch.no_grad()
+def answers(net: Judge, samples: Samples) -> tuple[Tensor, Tensor]:
+    """(N, faults) logits; (N, faults + 1) strengths in levels, and the quality."""
+    net.eval()
+    found: list[tuple[Tensor, Tensor]] = []
+    for begin in range(0, len(samples), BATCH):
+        near, whole, _ = samples[range(begin, min(begin + BATCH, len(samples)))]
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, strengths, quality = net(near, whole)
+        found.append((logits.float(), torch.cat([strengths * STRENGTH_UNIT, quality[:, None] * 100], dim=1).float()))
+    return torch.cat([one for one, _ in found]), torch.cat([one for _, one in found])
+
+
+def thresholds(logits: Tensor, present: Tensor) -> Tensor:
+    """(faults,): above these a fault counts as found.
+
+    All faults get the same share of false alarms on clean photographs, the largest at which anything is found in at
+    most ``CLEAN_TOUCHED`` of them; a fault that is less likely than not is never found.
+    """
+    clean = logits[(present <= 0).all(dim=1)]
+    for share in np.geomspace(CLEAN_TOUCHED, 1e-4, 40):
+        lines = torch.quantile(clean, 1 - share, dim=0).clamp(min=0)
+        if float((clean > lines).any(dim=1).float().mean()) <= CLEAN_TOUCHED:
+            break
+    return lines
+
+
+def report(logits: Tensor, strengths: Tensor, truth: Tensor) -> dict[str, Any]:
+    """How well presence and strength are told on samples that were not trained on."""
+    count = len(FAULTS)
+    present, strength = truth[:, :count], truth[:, count : 2 * count]
+    faults = {}
+    for index, name in enumerate(FAULTS):
+        there, absent = present[:, index] == 1, present[:, index] == 0
+        yes, no = logits[there, index], logits[absent, index]
+        off = (strengths[there, index] - strength[there, index]).abs().mean()
+        faults[name] = {
+            "found": round(float((yes > 0).float().mean()), 4),
+            "false_alarms": round(float((no > 0).float().mean()), 4),
+            "area": round(float((yes[:, None] > no[None]).float().mean()), 4),
+            "strength_error": round(float(off), 2),
+        }
+    known = truth[:, -1] != UNKNOWN
+    clean = (present <= 0).all(dim=1)
+    untouched = (logits[clean] <= 0).all(dim=1).float().mean()
+    off = (strengths[known, -1] - truth[known, -1]).abs().mean()
+    return {
+        "faults": faults,
+        "clean": {"pictures": int(clean.sum()), "left_alone": round(float(untouched), 4)},
+        "quality": {"error": round(float(off), 2)},
+    }
+
+
+if __name__ == "__main__":
+    main()

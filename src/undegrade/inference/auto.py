@@ -1,0 +1,88 @@
+"""Auto: a restorer that looks at each picture first and runs the weights for what it found, used like a Restorer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undegrade.core import image as images
+from undegrade.core.image import Picture
+from undegrade.inference.chain import Chain
+from undegrade.inference.judging import Diagnosis, diagnose
+from undegrade.inference.restorer import Restorer
+from undegrade.inference.run import Progress
+from undegrade.networks._judge import Judge
+from undegrade.weights.card import WeightsCard
+
+__all__ = ["Auto"]
+
+
+@dataclass(frozen=True)
+class Auto:
+    """A classifier and the restorers that it may call.
+
+    Attributes:
+        judge: finds what is wrong.
+        card: where its weights come from.
+        restorer: task name -> the Restorer for it, opened when it is first needed.
+    """
+
+    judge: Judge
+    card: WeightsCard
+    restorer: Callable[[str], Restorer]
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The classifier, as plain values; what was done to a picture stands in its report."""
+        card = self.card
+        return {
+            "task": "auto",
+            "network": card.network,
+            "weights": card.id,
+            "licence": card.licence,
+            "origin": card.origin,
+            "limits": card.limits,
+        }
+
+    @property
+    def scale(self) -> int:
+        """Output size over input size."""
+        return 1
+
+    def diagnose(self, image: Any) -> Diagnosis:
+        """What is wrong with an image of any kind that can be restored.
+
+        Raises:
+            InputError: the image cannot be read, or holds NaN or infinity.
+        """
+        return diagnose(images.read(image), self.judge)
+
+    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
+        """Restore an image; see ``Restorer``. Options go to every Restorer that is run."""
+        if isinstance(image, Tensor) and image.ndim == 4:
+            return torch.stack([self(one, progress=progress, **options) for one in image])
+        picture = images.read(image)
+        return images.like(picture, self.pixels(picture, progress=progress, **options))
+
+    def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
+        """Restore a ``Picture``; the result's ``report`` says what was found and done. Not rounded, alpha untouched."""
+        found = diagnose(picture, self.judge)
+        steps = [replace(self.restorer(finding.task), parameters=finding.parameters) for finding in found.findings]
+        done = [{"task": step.task.name if step.task else None, "weights": step.info["weights"]} for step in steps]
+        report = {"summary": found.summary, **found.to_dict(), "done": done}
+        result = Chain(tuple(steps)).picture(picture, progress=progress, **options)
+        if progress is not None and not steps:
+            progress(1, 1)
+        return replace(result, report={**picture.report, "auto": report})
+
+    def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """The restored pixels of a ``Picture``; its own ones where nothing was found."""
+        return self.picture(picture, progress=progress, **options).pixels
+
+    def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """Restore (B, C, H, W) float in 0..1, each picture by its own faults."""
+        return torch.stack([self.pixels(Picture(one.float()), progress=progress, **options) for one in x])

@@ -1,0 +1,190 @@
+"""What is wrong with a picture: the shipped classifier asked, and what the file itself says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from undegrade.core.errors import InputError
+from undegrade.core.image import Picture
+from undegrade.networks._judge import FAULTS, STRENGTH_UNIT, Judge, JudgeConfig
+from undegrade.ops.jpeg import quality_of_tables
+from undegrade.ops.pad import pad
+from undegrade.weights import store
+from undegrade.weights.card import WeightsCard
+from undegrade.weights.checkpoint import read
+
+__all__ = ["CROP", "VIEW", "Diagnosis", "Finding", "crops", "diagnose", "open_judge", "places", "shown", "view"]
+
+CROP = 128
+VIEW = 192
+_MOST = 4
+"""Crops along each side of a large picture."""
+
+CODED = 75
+"""JPEG files of this quality and below show it, whatever the classifier thinks."""
+
+ORDER = (
+    "jpeg_artifacts",
+    "denoising",
+    "motion_deblurring",
+    "defocus_deblurring",
+    "deraining",
+    "desnowing",
+    "dehazing",
+)
+"""Faults are taken away in the opposite order of how they came: the file, the sensor, the lens, the weather."""
+
+RIVALS = (("motion_deblurring", "defocus_deblurring"), ("deraining", "desnowing"))
+"""Of these only the more certain one counts: their weights undo the same thing in two ways."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A fault that a picture has.
+
+    Attributes:
+        task: that takes it away.
+        confidence: 0.5 (found by a hair) to 1.
+        strength: root mean square of what the fault changed, in levels of 0..255.
+        parameters: what is known about it in the task's own terms, ``{"sigma": 24.5}`` or ``{"quality": 30}``.
+    """
+
+    task: str
+    confidence: float
+    strength: float
+    parameters: Mapping[str, float] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        known = ", ".join(f"{name} {value:g}" for name, value in self.parameters.items())
+        return f"{self.task} ({known})" if known else self.task
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "task": self.task,
+            "confidence": round(self.confidence, 4),
+            "strength": round(self.strength, 2),
+            "parameters": dict(self.parameters),
+        }
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with a picture.
+
+    Attributes:
+        findings: in the order in which they are to be taken away; empty for a picture that is fine.
+        confidences: of every fault, 0..1, more than 0.5 being enough to be found.
+        file_quality: of the JPEG file that the picture comes from.
+    """
+
+    findings: tuple[Finding, ...]
+    confidences: Mapping[str, float]
+    file_quality: int | None = None
+
+    @property
+    def main(self) -> Finding | None:
+        """The fault that changed the picture most."""
+        return max(self.findings, key=lambda finding: finding.strength, default=None)
+
+    @property
+    def summary(self) -> str:
+        """In words, for example ``"denoising (sigma 24.5), dehazing"``."""
+        return ", ".join(map(str, self.findings)) or "nothing wrong"
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "found": [finding.to_dict() for finding in self.findings],
+            "main": self.main.task if self.main else None,
+            "confidences": {task: round(value, 4) for task, value in self.confidences.items()},
+            "file_quality": self.file_quality,
+        }
+
+
+def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
+    """What is wrong with ``picture``.
+
+    Raises:
+        InputError: NaN or infinity in the picture.
+    """
+    if not torch.isfinite(picture.pixels.sum()):
+        raise InputError("NaN or infinity in the picture")
+    pixels = shown(picture.pixels.cpu())
+    with torch.inference_mode():
+        logits, strengths, coded = judge(crops(pixels, places(*pixels.shape[-2:]))[None], view(pixels)[None])
+    sure = dict(zip(FAULTS, logits[0].sigmoid().tolist(), strict=True))
+    strength = dict(zip(FAULTS, (strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
+    quality = min(max(round(float(coded) * 100), 1), 100)
+    table = picture.metadata.quantisation
+    told = quality_of_tables(table) if table else None
+    if told is not None:
+        quality = min(quality, told)
+        if told <= CODED:
+            sure["jpeg_artifacts"], quality = 1.0, told
+    parameters: dict[str, dict[str, float]] = {
+        "denoising": {"sigma": round(min(strength["denoising"], 75.0), 1)},
+        "jpeg_artifacts": {"quality": quality},
+    }
+    found = {task for task in ORDER if sure[task] > 0.5}
+    for pair in RIVALS:
+        if found >= set(pair):
+            found.remove(min(pair, key=lambda task: sure[task]))
+    findings = (Finding(task, sure[task], strength[task], parameters.get(task, {})) for task in ORDER if task in found)
+    return Diagnosis(tuple(findings), sure, told)
+
+
+def open_judge(weights: str | None = None) -> tuple[Judge, WeightsCard]:
+    """The classifier with the known weights of this id, or the best ones for ``auto``, and their card.
+
+    Raises:
+        UnknownNameError: there are none of this id.
+        WeightsError: there are none for ``auto``, or the file is damaged.
+    """
+    stored = store.find(weights) if weights else store.resolve("auto")
+    return _filled(store.fetch(stored), JudgeConfig(**stored.card.numbers)), stored.card
+
+
+@lru_cache(maxsize=2)
+def _filled(path: Path, config: JudgeConfig) -> Judge:
+    with torch.random.fork_rng(devices=[]):
+        judge = Judge(config)
+    judge.load_state_dict(read(path).entries)
+    return judge.float().eval()
+
+
+def shown(pixels: Tensor) -> Tensor:
+    """(3, H, W) in 0..1 of a (1 or 3, H, W) picture: grey repeated, clipped, mirrored where smaller than a crop."""
+    pixels = pixels.float().clamp(0, 1).expand(3, -1, -1)
+    height, width = pixels.shape[-2:]
+    return pad(pixels, (0, max(0, CROP - width), 0, max(0, CROP - height)), "symmetric")
+
+
+def places(height: int, width: int) -> list[tuple[int, int]]:
+    """Top left corners of the crops: evenly spread, from edge to edge, on the 8 x 8 grid that JPEG files have."""
+    return [(top, left) for top in _starts(height) for left in _starts(width)]
+
+
+def _starts(length: int) -> list[int]:
+    room = max(0, length - CROP)
+    count = min(_MOST, -(-room // (CROP // 2)) + 1)
+    return sorted({round(room * index / max(1, count - 1)) // 8 * 8 for index in range(count)})
+
+
+def crops(pixels: Tensor, corners: list[tuple[int, int]]) -> Tensor:
+    """(K, 3, CROP, CROP) of a picture from ``shown``."""
+    return torch.stack([pixels[:, top : top + CROP, left : left + CROP] for top, left in corners])
+
+
+def view(pixels: Tensor) -> Tensor:
+    """(3, VIEW, VIEW): the whole picture, squeezed into a square."""
+    small = F.interpolate(pixels[None], (VIEW, VIEW), mode="bilinear", antialias=True, align_corners=False)
+    return small[0].clamp(0, 1)
