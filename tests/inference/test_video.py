@@ -1,0 +1,166 @@
+"""Video: frames, times, sound, subtitles and rotation stay; a run that was stopped goes on."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from undegrade.core.errors import InputError, UsageError  # noqa: E402
+from undegrade.inference.video import PIECE, restore_video, target_of  # noqa: E402
+
+RATE = Fraction(30000, 1001)
+FRAMES = 60
+
+
+class Darker:
+    """Stands for a Restorer: quick, and visible in the result; counts its frames and may stop like Ctrl-C does."""
+
+    def __init__(self, stop_after: int | None = None, scale: int = 1) -> None:
+        self.info = {"weights": "darker", "scale": scale}
+        self.stop_after, self.scale, self.calls = stop_after, scale, 0
+
+    def __call__(self, frame: np.ndarray) -> np.ndarray:
+        if self.calls == self.stop_after:
+            raise KeyboardInterrupt
+        self.calls += 1
+        return (frame // 2).repeat(self.scale, 0).repeat(self.scale, 1)
+
+
+def picture(number: int, height: int = 48, width: int = 64) -> np.ndarray:
+    """A bright field with a moving darker bar."""
+    frame = np.full((height, width, 3), (200, 160, 120), np.uint8)
+    frame[:, number % width : number % width + 8] = (100, 140, 180)
+    return frame
+
+
+def clip(path: Path, *, rotation: int = 0, subtitles: bool = False, steps: tuple[int, ...] = (1,)) -> Path:
+    """About two seconds with sound; ``steps`` are the lengths of frames in turns, in ticks of a frame."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=RATE, options={"crf": "10", "preset": "ultrafast", "bf": "2"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.time_base = 1 / RATE
+        if rotation:
+            video.set_display_rotation(rotation)
+        sound = out.add_stream("aac", rate=16000, layout="mono")
+        if subtitles:
+            path.with_suffix(".srt").write_text("1\n00:00:00,500 --> 00:00:01,200\na line of text\n", encoding="utf-8")
+            text = av.open(str(path.with_suffix(".srt")))
+            lines = out.add_stream_from_template(text.streams.subtitles[0])
+        time = 0
+        for number in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
+            frame.pts, frame.time_base = time, 1 / RATE
+            time += steps[number % len(steps)]
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        for start in range(0, 32000, 1024):
+            wave = np.sin(np.arange(start, start + 1024) / 10).astype(np.float32)[None]
+            frame = av.AudioFrame.from_ndarray(wave, format="fltp", layout="mono")
+            frame.rate, frame.pts = 16000, start
+            out.mux(sound.encode(frame))
+        out.mux(sound.encode(None))
+        if subtitles:
+            for packet in text.demux():
+                if packet.dts is not None:
+                    packet.stream = lines
+                    out.mux(packet)
+            text.close()
+            path.with_suffix(".srt").unlink()
+    return path
+
+
+def told(path: Path) -> dict[str, Any]:
+    """What must stay: times and tracks."""
+    with av.open(str(path)) as file:
+        video = file.streams.video[0]
+        facts: dict[str, Any] = {
+            "rate": video.average_rate,
+            "length": file.duration,
+            "tracks": [stream.type for stream in file.streams],
+        }
+        frames = list(file.decode(video))
+    facts["times"] = [frame.pts * frame.time_base for frame in frames]
+    facts["rotation"] = frames[0].rotation
+    facts["size"] = (frames[0].width, frames[0].height)
+    for kind in ("audio", "subtitle"):
+        with av.open(str(path)) as file:
+            tracks = [stream for stream in file.streams if stream.type == kind]
+            packets = file.demux(*tracks) if tracks else []
+            facts[kind] = [(packet.pts * packet.time_base, bytes(packet)) for packet in packets if packet.size]
+    return facts
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "rounding"),
+    [
+        (".mp4", {"rotation": 90}, 0),
+        (".mkv", {"subtitles": True}, 0),
+        (".mov", {"steps": (1, 3, 2)}, 1000),  # the header of such a source rounds its length to milliseconds
+    ],
+    ids=["rotated mp4", "mkv with subtitles", "mov of variable rate"],
+)
+def test_everything_but_the_pictures_stays(tmp_path: Path, suffix: str, options: dict[str, Any], rounding: int) -> None:
+    source = clip(tmp_path / f"clip{suffix}", **options)
+    calls: list[tuple[int, int]] = []
+    made = restore_video(source, tmp_path / f"out{suffix}", Darker(), progress=lambda *share: calls.append(share))  # type: ignore[arg-type]
+    before, after = told(source), told(made.target)
+    assert after.pop("length") == pytest.approx(before.pop("length"), abs=rounding)
+    assert after == before
+    assert made.frames == FRAMES == len(after["times"])
+    assert made.resumed == 0
+    assert calls[-1] == (FRAMES, FRAMES)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"clip{suffix}", f"out{suffix}"]
+
+
+def test_pictures_are_the_restored_ones(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    made = restore_video(source, tmp_path / "out.mp4", Darker(scale=2))  # type: ignore[arg-type]
+    assert made.size == (96, 128)
+    with av.open(str(made.target)) as file:
+        for number, frame in enumerate(file.decode(video=0)):
+            shown = frame.to_ndarray(format="rgb24").astype(int)
+            wanted = (picture(number) // 2).repeat(2, 0).repeat(2, 1)
+            assert np.abs(shown - wanted).mean() < 4
+
+
+def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    whole = restore_video(source, tmp_path / "whole.mp4", Darker())  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE + 3))  # type: ignore[arg-type]
+    assert not (tmp_path / "out.mp4").exists()
+    second = Darker()
+    made = restore_video(source, tmp_path / "out.mp4", second)  # type: ignore[arg-type]
+    assert (made.resumed, second.calls) == (PIECE, FRAMES - PIECE)
+    assert made.target.read_bytes() == whole.target.read_bytes()
+
+
+def test_other_settings_start_anew(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE + 3))  # type: ignore[arg-type]
+    made = restore_video(source, tmp_path / "out.mp4", Darker(), quality=20)  # type: ignore[arg-type]
+    assert made.resumed == 0
+
+
+def test_refusals(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mkv", subtitles=True)
+    with pytest.raises(InputError, match=r"write to .mkv"):
+        restore_video(source, tmp_path / "out.webm", Darker())  # type: ignore[arg-type]
+    (tmp_path / "bad.mp4").write_bytes(b"no video at all")
+    with pytest.raises(InputError, match=r"bad.mp4"):
+        restore_video(tmp_path / "bad.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="no such file"):
+        restore_video(tmp_path / "none.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="replace"):
+        target_of(source, source)
+    with pytest.raises(UsageError, match=r"\.mkv holds everything"):
+        target_of(source, tmp_path / "out.avi")
+    assert target_of("a/clip.AVI") == Path("a/clip.restored.mkv")
+    assert target_of("a/clip.mp4", "b") == Path("b/clip.mp4")
