@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     from undegrade.engine.degrade import Done
     from undegrade.engine.evaluate import EvalReport
     from undegrade.engine.published import Comparison
-    from undegrade.inference.outcome import Outcome
-    from undegrade.inference.scan import Job
+    from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
+    from undegrade.inference.manifest import Manifest
+    from undegrade.inference.outcome import Outcome, Restores
     from undegrade.inference.restorer import Restorer
+    from undegrade.inference.scan import Job
+    from undegrade.inference.video import Clip
     from undegrade.weights.card import WeightsCard
 
 __all__ = [
@@ -69,7 +72,7 @@ def restore(image: Any, task: str | None = None, **wish: Any) -> Any:
     return load(task=task, **wish)(image)
 
 
-def load(what: str | Path | None = None, **wish: Any) -> Restorer | Chain:
+def load(what: str | Path | None = None, **wish: Any) -> Restorer | Chain | Auto:
     """A reusable Restorer: ``load("denoising", sigma=25)``, ``load("model_its.pkl", task="dehazing")``.
 
     See ``undegrade.inference.load.load`` for all arguments.
@@ -223,15 +226,59 @@ def scan_files(inputs: Sequence[str | Path], output: str | Path | None = None, *
     return scan(inputs, output, **settings)
 
 
-def restore_files(jobs: Iterable[Job], restorer: Restorer | Chain, **settings: Any) -> Iterator[Outcome]:
+def restore_files(
+    jobs: Iterable[Job], restorer: Restores | Callable[[], Restores], **settings: Any
+) -> Iterator[Outcome]:
     """Restore files one after the other, telling of each; one that fails does not stop the others.
 
     ``for outcome in restore_files(plan_files(["photos"], "restored"), load("denoising")): ...``
-    See ``undegrade.inference.batch.run`` for the settings.
+    See ``undegrade.inference.engines.run`` for the settings: a child process, a cluster, a manifest.
     """
-    from undegrade.inference.batch import run
+    from undegrade.inference.engines import run
 
     return run(jobs, restorer, **settings)
+
+
+def open_manifest(path: str | Path, settings: Mapping[str, Any], **options: Any) -> Manifest:
+    """The record of a large batch for ``restore_files``; see ``undegrade.inference.manifest.Manifest``."""
+    from undegrade.inference.manifest import Manifest
+
+    return Manifest(Path(path), settings, **options)
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """``"2/8"`` as (2, 8), which ``scan_files`` takes as ``shard``.
+
+    Raises:
+        UsageError: anything else.
+    """
+    from undegrade.inference.scan import parse_shard as parse
+
+    return parse(text)
+
+
+def is_video(path: str | Path) -> bool:
+    """Whether a file name is that of a video."""
+    from undegrade.inference.video import SUFFIXES
+
+    return Path(path).suffix.lower() in SUFFIXES
+
+
+def video_target(source: str | Path, output: str | Path | None = None) -> Path:
+    """Where ``restore`` writes a video; see ``undegrade.inference.video.target_of``."""
+    from undegrade.inference.video import target_of
+
+    return target_of(source, output)
+
+
+def restore_video(source: str | Path, target: str | Path, restorer: Restorer | Chain, **settings: Any) -> Clip:
+    """Restore a video, frame by frame: ``restore_video("clip.mp4", "out.mp4", load("denoising"))``.
+
+    See ``undegrade.inference.video.restore_video`` for the settings.
+    """
+    from undegrade.inference.video import restore_video as run
+
+    return run(source, target, restorer, **settings)
 
 
 def catalogue(kind: str, pattern: str = "*") -> list[dict[str, Any]]:

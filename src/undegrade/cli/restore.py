@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import traceback
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli import _clips
+from undegrade.cli._watch import Watch
 from undegrade.core.errors import UsageError
-
-STOPPED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 
 def command(
     context: typer.Context,
     *,
-    paths: Annotated[list[Path], typer.Argument(help="Pictures and folders of pictures.", readable=False)],
+    paths: Annotated[list[str], typer.Argument(help="Pictures and folders of pictures.")],
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--output", "-o", help="File or folder; default: photo.restored.png beside photo.jpg."),
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", "-t", help="What to take away, or several: derain,denoise. Default: denoising."),
+        typer.Option("--task", "-t", help="What to take away, or several: derain,denoise. Default: auto."),
     ] = None,
     sigma: Annotated[str | None, typer.Option(help="Noise level in steps of 0-255, 0-75, or auto.")] = None,
     quality: Annotated[str | None, typer.Option(help="JPEG quality, 1-100, or auto.")] = None,
@@ -47,6 +43,15 @@ def command(
     skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is there already.")] = False,
     keep_format: Annotated[bool, typer.Option("--keep-format", help="Format of the input instead of PNG.")] = False,
     max_pixels: Annotated[float, typer.Option(help="Refuse files of more megapixels.")] = 300,
+    manifest: Annotated[
+        Path | None, typer.Option(help="Record of a large batch (SQLite): stopped or killed, it goes on from there.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="What failed in the manifest, again.")] = False,
+    shard: Annotated[str | None, typer.Option(help="i/n: of n equal shares the i-th, for n machines.")] = None,
+    engine: Annotated[
+        str,
+        typer.Option(help="local: this process; isolated: a child, which may crash (auto with --manifest); ray."),
+    ] = "auto",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write what was done there; - for stdout.")] = None,
 ) -> int:
     """Restore pictures: files and folders in, restored files out.
@@ -57,101 +62,61 @@ def command(
 
     if backend != "torch":
         raise UsageError(f"backend={backend}: this version has torch only")
-    jobs = api.plan_files(paths, output, recursive=recursive, keep_format=keep_format)
-    wish: dict[str, Any] = {"sigma": _number(sigma), "quality": _number(quality), "scale": scale, "pattern": pattern}
-    restorer = api.load(
-        task=task or (None if weights else "denoising"),
-        weights=weights,
-        device=device,
-        tile=_tile(tile),
-        max_memory=None if max_memory is None else max_memory << 20,
-        strength=strength,
-        ensemble=ensemble,
-        **{name: value for name, value in wish.items() if value is not None},
-    )
-    with _Watch(jobs, to_stderr=str(json_file) == "-") as watch:
+    if retry_failed and manifest is None:
+        raise UsageError("--retry-failed: failures are known from a manifest: give --manifest FILE")
+    plan = {"recursive": recursive, "keep_format": keep_format, "shard": api.parse_shard(shard) if shard else None}
+    clips = [path for path in paths if api.is_video(path)]
+    paths = [path for path in paths if path not in clips]
+    jobs = api.scan_files(paths, output, **plan)
+    given = {"sigma": _number(sigma), "quality": _number(quality), "scale": scale, "pattern": pattern}
+    wish: dict[str, Any] = {
+        "task": task or (None if weights else "denoising"),
+        "weights": weights,
+        "device": device,
+        "tile": _tile(tile),
+        "max_memory": None if max_memory is None else max_memory << 20,
+        "strength": strength,
+        "ensemble": ensemble,
+        **{name: value for name, value in given.items() if value is not None},
+    }
+    failed = 0
+    if clips:
+        # Without a task, pictures have a default; a video is too much work for a guess.
+        failed = _clips.restore(
+            clips, output, {**wish, "task": task}, skip_existing=skip_existing, json_file=None if paths else json_file
+        )
+        if failed not in (0, 1) or not paths:
+            return failed
+    with (
+        Watch(to_stderr=str(json_file) == "-", report=json_file is not None) as watch,
+        _opened(manifest, {**wish, **plan, "output": output}, retry_failed) as record,
+    ):
         outcomes = api.restore_files(
-            jobs, restorer, skip_existing=skip_existing, max_pixels=int(max_pixels * 1e6), progress=watch.progress
+            jobs,
+            partial(api.load, **wish),
+            engine=("isolated" if manifest else "local") if engine == "auto" else engine,
+            manifest=record,
+            skip_existing=skip_existing,
+            max_pixels=int(max_pixels * 1e6),
+            progress=watch.progress,
+            begun=watch.begun,
+            told=watch.tell,
         )
-        status = watch.follow(outcomes, show_cause=bool(context.obj))
-    if json_file is not None:
-        report = {
-            "schema": 1,
-            "restorer": restorer.info,
-            "options": {"tile": tile, "strength": strength, "ensemble": ensemble, "device": device},
-            "done": watch.count("done"),
-            "skipped": watch.count("skipped"),
-            "failed": watch.count("failed"),
-            "left": [str(job.source) for job in jobs[len(watch.outcomes) :]],
-            "results": [outcome.to_dict() for outcome in watch.outcomes],
-        }
-        _write(json.dumps(report, indent=2, default=str), json_file)
-    return status
+        watch.expect(partial(api.scan_files, paths, output, **plan))
+        status = watch.follow(outcomes, bool(context.obj), jobs if record is None else record.unsettled(jobs))
+        if record is not None and record.before:
+            watch.errors.print(f"undegrade: {record.before} files were settled before, says {record.path}")
+        if json_file is not None:
+            options = {"tile": tile, "strength": strength, "ensemble": ensemble, "device": device}
+            watch.write(json_file, options=options, before=record.before if record else 0)
+    return max(status, failed)
 
 
-class _Watch:
-    """The progress bar, and what is said about each file: jobs and outcomes of ``undegrade.inference.batch``."""
+def _opened(path: Path | None, settings: dict[str, Any], retry: bool) -> AbstractContextManager[Any]:
+    """The manifest, if one is wanted."""
+    from undegrade import api
 
-    def __init__(self, jobs: Sequence[Any], to_stderr: bool) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self.jobs, self.outcomes = jobs, list[Any]()
-        self.errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self.out = self.errors if to_stderr else Console(highlight=False, markup=False, soft_wrap=True)
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[files]}"),
-            TimeRemainingColumn(),
-            console=self.errors,
-            transient=True,
-            disable=not self.errors.is_terminal,
-        )
-        self.line = self.bar.add_task("", total=len(jobs), files=f"0/{len(jobs)}")
-
-    def __enter__(self) -> _Watch:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def progress(self, number: int, share: float) -> None:
-        """Called from the run: this share of this job is done."""
-        name = self.jobs[number].source.name
-        self.bar.update(self.line, completed=number + share, description=name, files=f"{number}/{len(self.jobs)}")
-
-    def follow(self, outcomes: Iterator[Any], show_cause: bool) -> int:
-        """Goes through the run, says what becomes of each file, and returns the exit status."""
-        try:
-            for number, outcome in enumerate(outcomes, start=1):
-                self.outcomes.append(replace(outcome, cause=None))  # a traceback keeps whole pictures in memory
-                self.bar.update(self.line, completed=number, files=f"{number}/{len(self.jobs)}")
-                self._say(outcome, show_cause)
-        except KeyboardInterrupt:
-            left = [job.source.name for job in self.jobs[len(self.outcomes) :]]
-            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
-            self.errors.print(f"undegrade: stopped; not restored: {', '.join(left[:3])}{more}")
-            return STOPPED
-        return 1 if self.count("failed") else 0
-
-    def count(self, status: str) -> int:
-        """How many outcomes have this status."""
-        return sum(outcome.status == status for outcome in self.outcomes)
-
-    def _say(self, outcome: Any, show_cause: bool) -> None:
-        if outcome.status == "failed":
-            if show_cause and outcome.cause is not None:
-                self.errors.print("".join(traceback.format_exception(outcome.cause)), end="")
-            self.errors.print(f"undegrade: {outcome.error}")
-            return
-        for note in outcome.notes:
-            self.errors.print(f"undegrade: {outcome.source}: {note}")
-        if outcome.status == "skipped":
-            self.out.print(f"{outcome.source}: {outcome.target} is there already")
-        else:
-            self.out.print(f"{outcome.source} -> {outcome.target} ({outcome.seconds:.1f} s)")
+    return nullcontext() if path is None else api.open_manifest(path, settings, retry=retry)
 
 
 def _number(word: str | None) -> float | int | str | None:
@@ -166,10 +131,3 @@ def _number(word: str | None) -> float | int | str | None:
 
 def _tile(word: str) -> int | str | None:
     return None if word in ("none", "off") else int(word) if word.isdigit() else word
-
-
-def _write(text: str, path: Path) -> None:
-    if str(path) == "-":
-        sys.stdout.write(text + "\n")
-    else:
-        path.write_text(text + "\n", encoding="utf-8")
