@@ -41,7 +41,7 @@ class Recipe:
         steps: optimiser steps.
         max_minutes: a time budget; the rate reaches its floor when steps or minutes run out, whichever is first.
             With it a run is not repeatable to the bit.
-        optimiser, lr, lr_min, betas, weight_decay: Adam or AdamW, a cosine from ``lr`` to ``lr_min``.
+        optimiser, lr, lr_min, betas, weight_decay: Adam, AdamW or Muon, a cosine from ``lr`` to ``lr_min``.
         milestones: instead of the cosine, halve the rate at these shares of the training.
         warmup: steps of linear warm-up.
         loss: loss name -> weight, see ``undegrade.engine.losses``.
@@ -72,7 +72,7 @@ class Recipe:
     validate_crop: int = 256
     validate_every: int = 1000
     max_minutes: float | None = None
-    optimiser: Literal["adam", "adamw"] = "adamw"
+    optimiser: Literal["adam", "adamw", "muon"] = "adamw"
     lr: float = 1e-3
     lr_min: float = 1e-6
     betas: tuple[float, float] = (0.9, 0.999)

@@ -21,6 +21,7 @@ from undegrade.data.loader import batches
 from undegrade.data.patches import Patches
 from undegrade.engine import checkpoint
 from undegrade.engine.ema import Ema
+from undegrade.engine.muon import Muon
 from undegrade.engine.recipe import Recipe
 from undegrade.engine.step import TrainStep
 from undegrade.networks._spec import NetworkSpec
@@ -295,7 +296,11 @@ def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str)
 
 
 def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam(W); biases, norms and other vectors are not decayed."""
+    """Adam(W); biases, norms and other vectors are not decayed. Or Muon, which knows no decay."""
+    if recipe.optimiser == "muon":
+        if recipe.weight_decay:
+            raise UsageError(f"weight_decay={recipe.weight_decay}: muon has none; set it to 0 or take adamw")
+        return Muon(net, recipe.lr, recipe.betas)
     parameters = [p for p in net.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},

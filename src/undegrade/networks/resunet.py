@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
-from undegrade.networks.layers.inplace import add
+from undegrade.networks.layers.inplace import add, add_product
 from undegrade.networks.layers.naf import pad_zeros
 
 __all__ = ["SPEC", "ResUNet", "ResUNetConfig"]
@@ -35,6 +35,8 @@ class ResUNetConfig:
         blocks: residual blocks of the levels, the same number on the way down and up; the last level has them once.
         shuffle: side of the squares of pixels that become channels before the first level; 1 for none.
         scale: enlargement of both sides.
+        affine: whether the last convolution gives a gain and an offset for each pixel and colour, y = x (1 + gain) +
+            offset, the inverse of the haze model, rather than an offset alone.
         colors: channels of the picture.
     """
 
@@ -42,6 +44,7 @@ class ResUNetConfig:
     blocks: tuple[int, ...] = (2, 2, 3)
     shuffle: int = 2
     scale: int = 1
+    affine: bool = False
     colors: int = 3
 
     def __post_init__(self) -> None:
@@ -92,7 +95,8 @@ class ResUNet(nn.Module):
         self.bottom = _level(widths[-1], config.blocks[-1])
         self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, 2) for fine, coarse in reversed(steps))
         self.decoder = nn.ModuleList(_level(*level) for level in reversed(shallow))
-        self.tail = nn.Conv2d(widths[0], config.colors * (config.shuffle * config.scale) ** 2, 3, padding=1)
+        maps = config.colors * (2 if config.affine else 1)
+        self.tail = nn.Conv2d(widths[0], maps * (config.shuffle * config.scale) ** 2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
@@ -111,6 +115,9 @@ class ResUNet(nn.Module):
         y = F.pixel_shuffle(self.tail(y), config.shuffle * config.scale)
         if config.scale > 1:
             x = F.interpolate(x, scale_factor=config.scale, mode="bicubic", align_corners=False)
+        if config.affine:
+            gain, y = y.chunk(2, dim=1)
+            y = add_product(y, gain, x)
         return add(y, x)[..., : config.scale * height, : config.scale * width]
 
 

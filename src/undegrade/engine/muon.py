@@ -1,0 +1,100 @@
+"""Muon: momentum whose matrix is made orthogonal before it is applied; for short trainings of convolutional networks.
+
+Jordan et al., "Muon: an optimizer for hidden layers in neural networks" (2024), with the scale of Liu et al. (arXiv
+2502.16982, section 2.2), which gives its steps the size of AdamW's, so that one learning rate serves both kinds of
+parameters.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Muon", "orthogonal"]
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+"""Of the quintic iteration: steepest at zero while the singular values stay near 1 (0.7-1.2)."""
+ROUNDS = 5
+ADAM_RMS = 0.2
+"""Root mean square of a typical Adam step at learning rate 1."""
+
+
+def orthogonal(matrices: Tensor) -> Tensor:
+    """(N, rows, columns) -> the same shape, all singular values near 1, by Newton-Schulz iterations in bfloat16."""
+    a, b, c = COEFFICIENTS
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = (matrices.mT if tall else matrices).bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(ROUNDS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    result: Tensor = (x.mT if tall else x).to(matrices.dtype)
+    return result
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon for the weights of the convolutions between the first and the last, Adam for everything else.
+
+    Args:
+        net: the network whose parameters are trained.
+        lr: learning rate of both kinds.
+        betas: of Adam; the momentum of Muon is 0.95 with Nesterov's look ahead.
+        momentum: of Muon.
+    """
+
+    def __init__(
+        self, net: nn.Module, lr: float, betas: tuple[float, float] = (0.9, 0.99), momentum: float = 0.95
+    ) -> None:
+        kernels = [parameter for parameter in net.parameters() if parameter.ndim == 4 and min(parameter.shape[:2]) > 1]
+        hidden = kernels[1:-1]
+        chosen = set(map(id, hidden))
+        rest = [parameter for parameter in net.parameters() if id(parameter) not in chosen]
+        groups = [{"params": hidden, "matrices": True}, {"params": rest, "matrices": False}]
+        super().__init__(groups, {"lr": lr, "betas": betas, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step; ``closure`` is called first, if given, and its value returned."""
+        value = None
+        if closure is not None:
+            with torch.enable_grad():
+                value = closure()
+        for group in self.param_groups:
+            trained = [parameter for parameter in group["params"] if parameter.grad is not None]
+            (self._muon if group["matrices"] else self._adam)(trained, group)
+        return value
+
+    def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        alike: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
+        for parameter in parameters:
+            alike[parameter.shape[0], parameter[0].numel()].append(parameter)
+        keep = group["momentum"]
+        for (rows, columns), members in alike.items():  # matrices of one shape in one batch: many are small
+            looks = []
+            for parameter in members:
+                grad, state = parameter.grad, self.state[parameter]
+                assert grad is not None
+                if not state:
+                    state["momentum"] = torch.zeros_like(grad)
+                state["momentum"].lerp_(grad, 1 - keep)
+                looks.append(grad.lerp(state["momentum"], keep).reshape(rows, columns))
+            size = ADAM_RMS * max(rows, columns) ** 0.5
+            for parameter, update in zip(members, orthogonal(torch.stack(looks)), strict=True):
+                parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * size)
+
+    def _adam(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        first, second = group["betas"]
+        for parameter in parameters:
+            grad, state = parameter.grad, self.state[parameter]
+            assert grad is not None
+            if not state:
+                state.update(steps=0, mean=torch.zeros_like(grad), square=torch.zeros_like(grad))
+            state["steps"] += 1
+            state["mean"].lerp_(grad, 1 - first)
+            state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
+            root = (state["square"] / (1 - second ** state["steps"])).sqrt_().add_(1e-8)
+            parameter.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - first ** state["steps"]))
