@@ -271,7 +271,7 @@ def video_target(source: str | Path, output: str | Path | None = None) -> Path:
     return target_of(source, output)
 
 
-def restore_video(source: str | Path, target: str | Path, restorer: Restorer | Chain, **settings: Any) -> Clip:
+def restore_video(source: str | Path, target: str | Path, restorer: Restorer | Chain | Auto, **settings: Any) -> Clip:
     """Restore a video, frame by frame: ``restore_video("clip.mp4", "out.mp4", load("denoising"))``.
 
     See ``undegrade.inference.video.restore_video`` for the settings.

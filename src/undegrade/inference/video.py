@@ -22,6 +22,7 @@ from undegrade._version import __version__
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
+    from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
 
@@ -60,6 +61,18 @@ class Clip:
     seconds: float
     notes: tuple[str, ...] = ()
 
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "output": str(self.target),
+            "frames": self.frames,
+            "resumed": self.resumed,
+            "size": list(self.size),
+            "rate": str(self.rate),
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
+
 
 def target_of(source: str | Path, output: str | Path | None = None) -> Path:
     """Where a restored video goes: ``clip.restored.mp4`` beside it, a file that is named, or into a folder.
@@ -85,7 +98,7 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
 def restore_video(
     source: str | Path,
     target: str | Path,
-    restorer: Restorer | Chain,
+    restorer: Restorer | Chain | Auto,
     *,
     quality: int = 16,
     progress: Callable[[int, int], None] | None = None,
@@ -178,7 +191,7 @@ class _Pieces:
 class _Painter:
     """Restores frames and encodes them into one piece. Frames are stored in the order of showing, without B-frames."""
 
-    def __init__(self, restorer: Restorer | Chain, video: Any, quality: int, path: Path, suffix: str) -> None:
+    def __init__(self, restorer: Restorer | Chain | Auto, video: Any, quality: int, path: Path, suffix: str) -> None:
         self.restorer, self.video, self.quality, self.suffix = restorer, video, quality, suffix.lower()
         self.container = _av().open(str(path), "w", format="mp4")
         self.stream: Any = None
@@ -340,7 +353,7 @@ def _container(target: Path) -> str:
     return {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}.get(target.suffix.lower(), "mp4")
 
 
-def _identity(source: Path, restorer: Restorer | Chain, quality: int, suffix: str) -> str:
+def _identity(source: Path, restorer: Restorer | Chain | Auto, quality: int, suffix: str) -> str:
     """What must be equal for a run to go on."""
     state = source.stat()
     parts = getattr(restorer, "restorers", (restorer,))
