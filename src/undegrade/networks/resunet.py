@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.inplace import add, add_product
-from undegrade.networks.layers.naf import pad_zeros
 
 __all__ = ["SPEC", "ResUNet", "ResUNetConfig"]
 
@@ -103,7 +102,8 @@ class ResUNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, colors, H, W) in 0..1 -> (B, colors, scale H, scale W), not clamped."""
         config, (height, width) = self.config, x.shape[-2:]
-        x = pad_zeros(x, config.multiple).contiguous(memory_format=torch.channels_last)
+        rest = (0, -width % config.multiple, 0, -height % config.multiple)
+        x = F.pad(x, rest, mode="replicate").contiguous(memory_format=torch.channels_last)
         y = self.intro(F.pixel_unshuffle(x, config.shuffle))  # (B, C, H/shuffle, W/shuffle)
         skips = []
         for level, down in zip(self.encoder, self.downs, strict=True):
@@ -122,22 +122,26 @@ class ResUNet(nn.Module):
 
 
 def _infer(shapes: Shapes) -> ResUNetConfig | None:
-    """There is no official form: the names are our own. Unshuffle and colours are told apart by their product:
-    a picture has one channel or three, so 3 and 12 are colour, 1, 4 and 9 grey.
+    """There is no official form: the names are our own.
+
+    A picture has one channel or three, and three times a square is no square: 3 and 12 channels in are colour, 1, 4
+    and 9 grey. Out are ``scale`` squared times as many, twice that with a gain.
     """
     if not {"intro.weight", "bottom.0.first.weight", "tail.weight"} <= shapes.keys():
         return None
     levels = sum(name.startswith("downs.") and name.endswith(".weight") for name in shapes) + 1
     names = [f"encoder.{level}" for level in range(levels - 1)] + ["bottom"]
     packed, out = shapes["intro.weight"][1], shapes["tail.weight"][0]
-    colors = 3 if packed % 3 == 0 and isqrt(packed // 3) ** 2 * 3 == packed else 1
+    colors = 1 if isqrt(packed) ** 2 == packed else 3
+    affine = isqrt(out // packed) ** 2 * packed != out
     return ResUNetConfig(
         widths=tuple(shapes[f"{name}.0.first.weight"][0] for name in names),
         blocks=tuple(
             sum(entry.startswith(f"{name}.") and entry.endswith(".first.weight") for entry in shapes) for name in names
         ),
         shuffle=isqrt(packed // colors),
-        scale=isqrt(out // packed),
+        scale=isqrt(out // packed // (2 if affine else 1)),
+        affine=affine,
         colors=colors,
     )
 
@@ -157,6 +161,8 @@ SPEC = NetworkSpec(
     presets={
         "resunet_w64": ResUNetConfig(),
         "resunet_w32": ResUNetConfig(widths=(32, 64, 128), blocks=(2, 2, 4)),
+        # haze hangs on the whole scene: a quarter of the resolution, one level more
+        "resunet_haze": ResUNetConfig(widths=(64, 96, 128, 160), blocks=(1, 2, 2, 3), shuffle=4, affine=True),
         **{f"resunet_x{scale}": ResUNetConfig(shuffle=1, scale=scale) for scale in (2, 3, 4)},
     },
     default="resunet_w64",

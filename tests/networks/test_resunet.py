@@ -1,0 +1,48 @@
+"""Res-U: what the tests of all networks do not ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from undegrade.core.errors import UsageError
+from undegrade.networks import catalog
+
+SPEC = catalog.get("resunet")
+SMALL: dict[str, Any] = {"widths": (4, 6, 8), "blocks": (1, 1, 1)}
+
+
+@pytest.mark.parametrize("numbers", [{}, {"shuffle": 4, "affine": True}, {"shuffle": 1}], ids=str)
+def test_fresh_network_returns_its_input(numbers: dict[str, Any]) -> None:
+    x = torch.rand(1, 3, 21, 34)
+    assert torch.equal(SPEC.build(SPEC.configure(**SMALL, **numbers))(x), x)
+
+
+def test_fresh_enlarging_network_is_bicubic() -> None:
+    x = torch.rand(1, 3, 16, 12)
+    net = SPEC.build(SPEC.configure("resunet_x3", **SMALL))
+    torch.testing.assert_close(net(x), nn.functional.interpolate(x, scale_factor=3, mode="bicubic"))
+
+
+def test_gain_and_offset_undo_haze() -> None:
+    """With the right constants in its last bias, the network inverts I = J t + A (1 - t) exactly."""
+    clean, transmission, airlight = torch.rand(1, 3, 16, 16), 0.4, 0.9
+    net = SPEC.build(SPEC.configure(**SMALL, affine=True))
+    with torch.no_grad():
+        gain, offset = net.tail.bias.chunk(2)
+        gain.fill_(1 / transmission - 1)
+        offset.fill_(airlight * (1 - 1 / transmission))
+        hazy = clean * transmission + airlight * (1 - transmission)
+        torch.testing.assert_close(net(hazy), clean)
+
+
+def test_levels_and_blocks_have_to_agree() -> None:
+    with pytest.raises(UsageError, match="one number for each level"):
+        SPEC.configure(widths=(8, 16), blocks=(1, 1, 1))
+
+
+def test_lists_become_tuples() -> None:
+    assert SPEC.configure(widths=[64, 96, 128], blocks=[2, 2, 3]) == SPEC.configure()
