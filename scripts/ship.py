@@ -1,5 +1,7 @@
 """Puts the weights of finished training runs into the package: `python scripts/ship.py runs/denoising_fast ...`
 
+`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe.
+
 The averaged weights of the last checkpoint are packed in half precision under `src/undegrade/weights`, with the card
 that the run's recipe describes. Scores are added afterwards by `scripts/scoreboard.py`.
 """
@@ -21,10 +23,12 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 def main() -> None:
     """Pack every run that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of finished runs")
-    for run in parser.parse_args().runs:
-        state = checkpoint.load(run / "last.pt")
+    parser.add_argument("runs", nargs="+", help="folders of finished runs, or FOLDER=RECIPE")
+    for wish in parser.parse_args().runs:
+        run, _, name = wish.partition("=")
+        state = checkpoint.load(Path(run) / "last.pt")
         recipe = Recipe.from_dict(state["recipe"])
+        recipe = replace(recipe, name=name or recipe.name)
         if recipe.name in shipped_recipes():
             # The card's words may have been written after the run had started.
             recipe = replace(recipe, card=Recipe.load(recipe.name).card)
