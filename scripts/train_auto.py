@@ -48,9 +48,8 @@ def main() -> None:
     samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
     checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
     start = time.process_time()
-    net = trained(samples, checks, told.epochs, told.seed)
+    net = trained(samples, told.epochs, told.seed, told.out / "net.pt")
     minutes = (time.process_time() - start) / 60
-    torch.save(net.state_dict(), told.out / "net.pt")
     logits, _ = answers(net, checks)
     lines = thresholds(logits, checks.truth[:, : len(FAULTS)])
     last = net.decide[-1]
@@ -86,8 +85,8 @@ def main() -> None:
     print(card)
 
 
-def trained(samples: Samples, checks: Samples, epochs: float, seed: int) -> Judge:
-    """A Judge after ``epochs`` passes over the samples; the average over its last thousand or so steps."""
+def trained(samples: Samples, epochs: float, seed: int, kept: Path) -> Judge:
+    """A Judge after ``epochs`` passes over the samples: the average over its last steps, which ``kept`` holds as well."""
     net = Judge().to(memory_format=torch.channels_last)
     mean = deepcopy(net)
     steps = int(epochs * len(samples)) // BATCH
@@ -103,14 +102,13 @@ def trained(samples: Samples, checks: Samples, epochs: float, seed: int) -> Judg
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
         schedule.step()
-        average(mean, net, min(0.998, step / (step + 50)))
+        average(mean, net, min(0.99, step / (step + 20)))
         total += float(loss.detach())
-        if step % 50 == 0:
-            print(f"step {step} of {steps}: {total / 50:.4f}, {time.process_time() - began:.0f} s", flush=True)
+        if step % 25 == 0:
+            print(f"step {step} of {steps}: {total / 25:.4f}, {time.process_time() - began:.0f} s", flush=True)
             total = 0.0
-        if step % 500 == 0 or step == steps:
-            found = report(*answers(mean, checks), checks.truth)
-            print({name: found["faults"][name]["area"] for name in FAULTS}, found["clean"], flush=True)
+        if step % 100 == 0 or step == steps:
+            torch.save(mean.state_dict(), kept)
     return mean.eval()
 
 
@@ -129,7 +127,7 @@ def batches(samples: Samples, seed: int) -> Iterator[tuple[Tensor, Tensor, Tenso
         order = lots.permutation(len(samples))
         for begin in range(0, len(order) - BATCH + 1, BATCH):
             near, whole, truth = samples[order[begin : begin + BATCH]]
-            near = near[:, lots.permutation(CROPS)[: lots.integers(3, CROPS)]]
+            near = near[:, lots.permutation(CROPS)[: lots.integers(2, CROPS - 1)]]
             if lots.random() < 0.5:
                 near, whole = near.flip(-1), whole.flip(-1)
             yield near, whole, truth

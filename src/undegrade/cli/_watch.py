@@ -153,4 +153,5 @@ class Watch:
         if outcome.status == "skipped":
             self.out.print(f"{source}: {target} is there already")
         else:
-            self.out.print(f"{source} -> {target} ({outcome.seconds:.1f} s)")
+            found = "".join(f"; {report['auto']['summary']}" for report in outcome.reports[:1] if "auto" in report)
+            self.out.print(f"{source} -> {target} ({outcome.seconds:.1f} s{found})")

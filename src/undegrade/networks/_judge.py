@@ -42,7 +42,7 @@ class JudgeConfig:
         faults: outputs of each kind.
     """
 
-    near: tuple[int, ...] = (24, 40, 64, 80)
+    near: tuple[int, ...] = (48, 64, 80)
     far: tuple[int, ...] = (32, 48, 64, 80)
     heads: int = 4
     hidden: int = 128
@@ -91,7 +91,7 @@ class Judge(nn.Module):
 
     def __init__(self, config: JudgeConfig = JudgeConfig()) -> None:
         super().__init__()
-        self.near = _Trunk(24, config.near)
+        self.near = _Trunk(96, config.near)
         self.far = _Trunk(48, config.far)
         self.embed = nn.Sequential(nn.Linear(2 * config.near[-1], config.near[-1]), nn.ReLU())
         self.weigh = nn.Linear(config.near[-1], config.heads)
@@ -115,7 +115,7 @@ class Judge(nn.Module):
         parts = crops.flatten(0, 1)
         # What is finer than three pixels tells of noise, blocks and blur, but is small beside the picture itself.
         fine = (parts - F.avg_pool2d(parts, 3, 1, 1, count_include_pad=False)) * 8
-        features = self.embed(self.near(F.pixel_unshuffle(torch.cat([parts - 0.5, fine], dim=1), 2)))
+        features = self.embed(self.near(F.pixel_unshuffle(torch.cat([parts - 0.5, fine], dim=1), 4)))
         weights = self.weigh(features).view(batch, count, -1).softmax(dim=1)
         pooled = torch.einsum("bkh,bkc->bhc", weights, features.view(batch, count, -1)).flatten(1)
         whole = self.far(F.pixel_unshuffle(view - 0.5, 4))
