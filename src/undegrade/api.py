@@ -212,6 +212,13 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) ->
     return run(recipe, overrides, **settings)
 
 
+def report(sources: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> list[Path]:
+    """Draw training runs and scores, as PNG, SVG and one HTML page; see ``undegrade.engine.report.report``."""
+    from undegrade.engine.report import report as draw
+
+    return draw(sources, output, **settings)
+
+
 def plan_files(inputs: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> list[Job]:
     """Which file ``restore_files`` would write for which input; see ``undegrade.inference.scan.plan``."""
     from undegrade.inference.scan import plan

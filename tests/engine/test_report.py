@@ -1,0 +1,87 @@
+"""`undegrade report`: curves of runs, sheets of pictures, gain against time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import skimage.data
+from PIL import Image
+
+from undegrade import cli
+from undegrade.weights import store
+
+pytest.importorskip("matplotlib")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """The folder of a run, as the training loop leaves it, without weights."""
+    folder = tmp_path / "short"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("task: denoising\nnetwork: m3snet\nsteps: 200\nlr: 0.001\n", encoding="utf-8")
+    events = [
+        {"event": "train", "step": step, "loss": -20 - step / 50, "lr": 0.001, "mpx_per_s": 0.1}
+        for step in range(50, 250, 50)
+    ]
+    events += [
+        {"event": "validation", "step": step, "sigma=25": 28.0, "mean": 28.0 + step / 100} for step in (100, 200)
+    ]
+    (folder / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def scores(tmp_path: Path) -> Path:
+    folder = tmp_path / "scores"
+    folder.mkdir()
+    for number, (task, psnr) in enumerate((("denoising", 30.0), ("denoising", 31.0), ("deraining", 33.0))):
+        mean = {"psnr": psnr, "input_psnr": 20.0, "seconds": 0.1 * (number + 1)}
+        content = {"task": task, "weights": f"w{number}", "set": "Set5", "strength": {"sigma": 25}, "mean": mean}
+        (folder / f"{number}.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "other.json").write_text("[1, 2]", encoding="utf-8")
+    return folder
+
+
+def size(path: Path) -> tuple[int, int]:
+    with Image.open(path) as picture:
+        return picture.size
+
+
+def texts(svg: Path) -> str:
+    """An SVG of matplotlib draws its letters; comments beside them say which."""
+    ElementTree.parse(svg)
+    return svg.read_text(encoding="utf-8")
+
+
+def test_curves_and_chart(run: Path, scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["report", str(run), str(scores)]) == 0
+    written = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.name for path in written] == ["curves.png", "curves.svg", "scores.png", "scores.svg", "report.html"]
+    assert all(path.parent == run / "report" for path in written)
+    assert size(written[0])[0] > 1000
+    assert "<!-- short -->" in texts(written[1])
+    assert all(f"<!-- {name} -->" in texts(written[3]) for name in ("w0", "w2", "deraining", "Set5, sigma 25"))
+    page = written[4].read_text(encoding="utf-8")
+    assert "30.00 dB at step 200" in page
+    assert "200 of 200" in page
+    assert page.count("data:image/svg+xml") == 2
+
+
+def test_sheet_of_a_run(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(skimage.data.astronaut()[:60, :90]).save(tmp_path / "a.png")
+    (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
+    assert cli.run(["report", str(run), "--pictures", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
+    assert size(tmp_path / "out" / "short.sheet.png") == (3 * (84 + 4), 60 + 4)
+
+
+def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["report", str(tmp_path / "none")]) == 1
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert cli.run(["report", str(tmp_path / "empty")]) == 1
+    assert "neither" in capsys.readouterr().err
+    assert cli.run(["report", str(run), "--pictures", str(tmp_path)]) == 1
+    assert "holds no weights" in capsys.readouterr().err
