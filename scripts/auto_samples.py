@@ -28,15 +28,17 @@ from undegrade.degradations.jpeg import jpeg
 from undegrade.degradations.motion import motion
 from undegrade.degradations.rain import rain
 from undegrade.degradations.snow import snow
-from undegrade.inference.judging import CROP, crops, places, shown, view
+from undegrade.inference.judging import crops, places, shown, view
 from undegrade.networks._judge import FAULTS
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.filters import gaussian_blur
 
-__all__ = ["BLOCKS", "CROPS", "UNKNOWN", "Maker", "Sample", "Samples"]
+__all__ = ["BLOCKS", "CROPS", "SIDE", "UNKNOWN", "Maker", "Sample", "Samples"]
 
 CROPS = 6
 """Crops kept of every sample."""
+SIDE = 128
+"""Of these crops; training cuts smaller ones out of them."""
 CHUNK = 250
 """Samples in one file."""
 UNKNOWN = -1.0
@@ -72,12 +74,12 @@ class Sample:
         self.pixels = spoilt
 
     def shown(self, generator: Generator) -> tuple[Tensor, Tensor]:
-        """(CROPS, 3, S, S) at random ones of the usual places, (3, V, V), both of bytes."""
-        pixels = shown(self.pixels)
-        corners = places(*pixels.shape[-2:])
+        """(CROPS, 3, SIDE, SIDE) spread over the picture, (3, V, V), both of bytes."""
+        pixels = shown(self.pixels, SIDE)
+        corners = places(*pixels.shape[-2:], SIDE)
         order = torch.randperm(len(corners), generator=generator)[:CROPS].tolist()
         chosen = [corners[order[index % len(order)]] for index in range(CROPS)]
-        return _bytes(crops(pixels, chosen)), _bytes(view(pixels))
+        return _bytes(crops(pixels, chosen, SIDE)), _bytes(view(pixels))
 
 
 def _bytes(picture: Tensor) -> Tensor:
@@ -224,7 +226,7 @@ def _recoded(sample: Sample, generator: Generator) -> None:
     coded = jpeg(sample.pixels, generator, quality=[5, 45], twice=0.2)
     sample.spoil(BLOCKS, coded, least=0.0)
     factor = uniform(generator, 0.75, 1.5)
-    if min(coded.shape[-2:]) * factor >= CROP:
+    if min(coded.shape[-2:]) * factor >= SIDE:
         sample.pixels = round8(_resized(coded, factor))[:, :LARGEST, :LARGEST]
     sample.pixels = jpeg(sample.pixels, generator, quality=[85, 98], twice=0.0)
 

@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from auto_samples import BLOCKS, CROPS, UNKNOWN, Samples
+from auto_samples import BLOCKS, CROPS, SIDE, UNKNOWN, Samples
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undegrade._version import __version__
+from undegrade.inference.judging import CROP
 from undegrade.networks._judge import FAULTS, STRENGTH_UNIT, Judge, JudgeConfig
 from undegrade.weights.card import Training
 from undegrade.weights.pack import pack
@@ -86,7 +87,7 @@ def main() -> None:
 
 
 def trained(samples: Samples, epochs: float, seed: int, kept: Path) -> Judge:
-    """A Judge after ``epochs`` passes over the samples: the average over its last steps, which ``kept`` holds as well."""
+    """A Judge after ``epochs`` passes over the samples: the average over its last steps; ``kept`` holds it as well."""
     net = Judge().to(memory_format=torch.channels_last)
     mean = deepcopy(net)
     steps = int(epochs * len(samples)) // BATCH
@@ -127,7 +128,9 @@ def batches(samples: Samples, seed: int) -> Iterator[tuple[Tensor, Tensor, Tenso
         order = lots.permutation(len(samples))
         for begin in range(0, len(order) - BATCH + 1, BATCH):
             near, whole, truth = samples[order[begin : begin + BATCH]]
-            near = near[:, lots.permutation(CROPS)[: lots.integers(2, CROPS - 1)]]
+            top, left = lots.integers(0, (SIDE - CROP) // 8 + 1, 2) * 8
+            chosen = lots.permutation(CROPS)[: lots.integers(2, CROPS - 1)]
+            near = near[:, chosen, :, top : top + CROP, left : left + CROP]
             if lots.random() < 0.5:
                 near, whole = near.flip(-1), whole.flip(-1)
             yield near, whole, truth
@@ -154,7 +157,7 @@ def answers(net: Judge, samples: Samples) -> tuple[Tensor, Tensor]:
     for begin in range(0, len(samples), BATCH):
         near, whole, _ = samples[range(begin, min(begin + BATCH, len(samples)))]
         with torch.autocast("cpu", torch.bfloat16):
-            logits, strengths, quality = net(near, whole)
+            logits, strengths, quality = net(near[..., :CROP, :CROP], whole)
         found.append((logits.float(), torch.cat([strengths * STRENGTH_UNIT, quality[:, None] * 100], dim=1).float()))
     return torch.cat([one for one, _ in found]), torch.cat([one for _, one in found])
 

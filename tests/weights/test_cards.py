@@ -199,5 +199,7 @@ def test_every_shipped_card_is_complete():
         assert card.task
         assert card.licence != "unknown"
         store.fetch(stored)
+        if card.task == "auto":
+            continue  # a classifier, which is no network of the catalogue
         spec = catalog.get(card.network)
         spec.configure(card.preset, **card.numbers)

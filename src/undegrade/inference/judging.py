@@ -23,7 +23,7 @@ from undegrade.weights.checkpoint import read
 
 __all__ = ["CROP", "VIEW", "Diagnosis", "Finding", "crops", "diagnose", "open_judge", "places", "shown", "view"]
 
-CROP = 128
+CROP = 96
 VIEW = 192
 _MOST = 4
 """Crops along each side of a large picture."""
@@ -161,27 +161,27 @@ def _filled(path: Path, config: JudgeConfig) -> Judge:
     return judge.float().eval()
 
 
-def shown(pixels: Tensor) -> Tensor:
-    """(3, H, W) in 0..1 of a (1 or 3, H, W) picture: grey repeated, clipped, mirrored where smaller than a crop."""
+def shown(pixels: Tensor, side: int = CROP) -> Tensor:
+    """(3, H, W) in 0..1 of a (1 or 3, H, W) picture: grey repeated, clipped, mirrored where smaller than ``side``."""
     pixels = pixels.float().clamp(0, 1).expand(3, -1, -1)
     height, width = pixels.shape[-2:]
-    return pad(pixels, (0, max(0, CROP - width), 0, max(0, CROP - height)), "symmetric")
+    return pad(pixels, (0, max(0, side - width), 0, max(0, side - height)), "symmetric")
 
 
-def places(height: int, width: int) -> list[tuple[int, int]]:
-    """Top left corners of the crops: evenly spread, from edge to edge, on the 8 x 8 grid that JPEG files have."""
-    return [(top, left) for top in _starts(height) for left in _starts(width)]
+def places(height: int, width: int, side: int = CROP) -> list[tuple[int, int]]:
+    """Top left corners of crops of ``side``: evenly spread, edge to edge, on the 8 x 8 grid that JPEG files have."""
+    return [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
 
 
-def _starts(length: int) -> list[int]:
-    room = max(0, length - CROP)
-    count = min(_MOST, -(-room // (CROP // 2)) + 1)
+def _starts(length: int, side: int) -> list[int]:
+    room = max(0, length - side)
+    count = min(_MOST, -(-room // (side // 2)) + 1)
     return sorted({round(room * index / max(1, count - 1)) // 8 * 8 for index in range(count)})
 
 
-def crops(pixels: Tensor, corners: list[tuple[int, int]]) -> Tensor:
-    """(K, 3, CROP, CROP) of a picture from ``shown``."""
-    return torch.stack([pixels[:, top : top + CROP, left : left + CROP] for top, left in corners])
+def crops(pixels: Tensor, corners: list[tuple[int, int]], side: int = CROP) -> Tensor:
+    """(K, 3, side, side) of a picture from ``shown``."""
+    return torch.stack([pixels[:, top : top + side, left : left + side] for top, left in corners])
 
 
 def view(pixels: Tensor) -> Tensor:
