@@ -3,8 +3,7 @@
 The frame is DRUNet's (TPAMI 2021) at a sixteenth of its size, behind FFDNet's pixel unshuffle (TIP 2018). Dense 3x3
 convolutions run near a CPU's peak where depthwise ones wait for memory, so the first minutes of training bring more
 than those of an M3SNet of its size (docs/networks/resunet.md). Nothing in it looks at the whole picture, so tiles show
-no seams. With ``scale`` above 1 it adds detail to the bicubic enlargement. A fresh network returns its input, or that
-enlargement.
+no seams. A fresh network returns its input.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ class ResUNetConfig:
         widths: channels of the levels, finest first; each level halves the one before.
         blocks: residual blocks of the levels, the same number on the way down and up; the last level has them once.
         shuffle: side of the squares of pixels that become channels before the first level; 1 for none.
-        scale: enlargement of both sides.
         affine: whether the last convolution gives a gain and an offset for each pixel and colour, y = x (1 + gain) +
             offset, the inverse of the haze model, rather than an offset alone.
         colors: channels of the picture.
@@ -42,7 +40,6 @@ class ResUNetConfig:
     widths: tuple[int, ...] = (64, 96, 128)
     blocks: tuple[int, ...] = (2, 2, 3)
     shuffle: int = 2
-    scale: int = 1
     affine: bool = False
     colors: int = 3
 
@@ -51,7 +48,7 @@ class ResUNetConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))  # recipes and cards hold lists
         if len(self.widths) != len(self.blocks) or not all(self.widths):
             raise UsageError(f"widths={self.widths}, blocks={self.blocks}: give both one number for each level")
-        for name in ("shuffle", "scale", "colors"):
+        for name in ("shuffle", "colors"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name}={getattr(self, name)}: give 1 or more")
 
@@ -95,12 +92,12 @@ class ResUNet(nn.Module):
         self.ups = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, 2) for fine, coarse in reversed(steps))
         self.decoder = nn.ModuleList(_level(*level) for level in reversed(shallow))
         maps = config.colors * (2 if config.affine else 1)
-        self.tail = nn.Conv2d(widths[0], maps * (config.shuffle * config.scale) ** 2, 3, padding=1)
+        self.tail = nn.Conv2d(widths[0], maps * config.shuffle**2, 3, padding=1)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, colors, H, W) in 0..1 -> (B, colors, scale H, scale W), not clamped."""
+        """(B, colors, H, W) in 0..1 -> the same shape, not clamped."""
         config, (height, width) = self.config, x.shape[-2:]
         rest = (0, -width % config.multiple, 0, -height % config.multiple)
         x = F.pad(x, rest, mode="replicate").contiguous(memory_format=torch.channels_last)
@@ -112,20 +109,18 @@ class ResUNet(nn.Module):
         y = self.bottom(y)
         for up, level in zip(self.ups, self.decoder, strict=True):
             y = level(add(up(y), skips.pop()))
-        y = F.pixel_shuffle(self.tail(y), config.shuffle * config.scale)
-        if config.scale > 1:
-            x = F.interpolate(x, scale_factor=config.scale, mode="bicubic", align_corners=False)
+        y = F.pixel_shuffle(self.tail(y), config.shuffle)
         if config.affine:
             gain, y = y.chunk(2, dim=1)
             y = add_product(y, gain, x)
-        return add(y, x)[..., : config.scale * height, : config.scale * width]
+        return add(y, x)[..., :height, :width]
 
 
 def _infer(shapes: Shapes) -> ResUNetConfig | None:
     """There is no official form: the names are our own.
 
     A picture has one channel or three, and three times a square is no square: 3 and 12 channels in are colour, 1, 4
-    and 9 grey. Out are ``scale`` squared times as many, twice that with a gain.
+    and 9 grey. Out are as many, twice as many with a gain.
     """
     if not {"intro.weight", "bottom.0.first.weight", "tail.weight"} <= shapes.keys():
         return None
@@ -133,15 +128,13 @@ def _infer(shapes: Shapes) -> ResUNetConfig | None:
     names = [f"encoder.{level}" for level in range(levels - 1)] + ["bottom"]
     packed, out = shapes["intro.weight"][1], shapes["tail.weight"][0]
     colors = 1 if isqrt(packed) ** 2 == packed else 3
-    affine = isqrt(out // packed) ** 2 * packed != out
     return ResUNetConfig(
         widths=tuple(shapes[f"{name}.0.first.weight"][0] for name in names),
         blocks=tuple(
             sum(entry.startswith(f"{name}.") and entry.endswith(".first.weight") for entry in shapes) for name in names
         ),
         shuffle=isqrt(packed // colors),
-        scale=isqrt(out // packed // (2 if affine else 1)),
-        affine=affine,
+        affine=out == 2 * packed,
         colors=colors,
     )
 
@@ -163,7 +156,6 @@ SPEC = NetworkSpec(
         "resunet_w32": ResUNetConfig(widths=(32, 64, 128), blocks=(2, 2, 4)),
         # haze hangs on the whole scene: a quarter of the resolution, one level more
         "resunet_haze": ResUNetConfig(widths=(64, 96, 128, 160), blocks=(1, 2, 2, 3), shuffle=4, affine=True),
-        **{f"resunet_x{scale}": ResUNetConfig(shuffle=1, scale=scale) for scale in (2, 3, 4)},
     },
     default="resunet_w64",
     infer=_infer,
@@ -171,6 +163,5 @@ SPEC = NetworkSpec(
     multiple_of=8,
     tiling="free",
     context=64,
-    scale=lambda config: config.scale,
     channels=lambda config: config.colors,
 )
