@@ -1,7 +1,8 @@
 """A folder read as a catalogue: every module in it offers one object under an agreed name.
 
 Adding a network or a task is adding a file. Nothing is imported until it is asked for, so listing names
-costs a directory scan and no torch.
+costs a directory scan and no torch. Other packages add entries of their own by an entry point in a group of the
+folder's name (``undegrade.networks``, ``undegrade.tasks``) that names a module.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 import ast
 import importlib
 from functools import cache
-from importlib import resources
+from importlib import metadata, resources, util
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from undegrade.core.errors import UnknownNameError
+from undegrade.core.errors import UnknownNameError, UsageError
 
 __all__ = ["Catalog"]
 
@@ -33,29 +35,60 @@ class Catalog(Generic[T]):
 
     def names(self) -> list[str]:
         """All entry names, sorted."""
-        files = (entry.name for entry in resources.files(self.package).iterdir())
-        return sorted(name[:-3] for name in files if name.endswith(".py") and not name.startswith("_"))
+        return sorted({*self._own(), *self._plugins()})
 
     def get(self, name: str) -> T:
-        """The entry called ``name``.
+        """The entry called ``name``; one of the folder goes before a plugin's.
 
         Raises:
             UnknownNameError: there is none; the message offers the nearest name.
+            UsageError: it is a plugin's and cannot be imported.
         """
-        if name not in self.names():
-            raise UnknownNameError(self.kind, name, self.names())
-        entry: T = getattr(importlib.import_module(f"{self.package}.{name}"), self.attribute)
+        if name in self._own():
+            entry: T = getattr(importlib.import_module(f"{self.package}.{name}"), self.attribute)
+            return entry
+        module = self._module(name)
+        try:
+            entry = getattr(importlib.import_module(module), self.attribute)
+        except Exception as error:  # whatever a foreign package does wrong
+            line = " ".join(str(error).split())
+            raise UsageError(
+                f"{self.kind} '{name}': the plugin {module} cannot be loaded ({type(error).__name__}: {line}); "
+                "mend or uninstall it"
+            ) from error
         return entry
 
     def summary(self, name: str) -> str:
         """First line of the entry's docstring, read without importing the module."""
-        if name not in self.names():
+        if name in self._own():
+            source = resources.files(self.package) / f"{name}.py"
+            return _first_doc_line(source.read_text(encoding="utf-8"))
+        found = util.find_spec(self._module(name))
+        if found is None or found.origin is None:
+            return "plugin, not found"
+        return _first_doc_line(Path(found.origin).read_text(encoding="utf-8"))
+
+    def _own(self) -> list[str]:
+        files = (entry.name for entry in resources.files(self.package).iterdir())
+        return [name[:-3] for name in files if name.endswith(".py") and not name.startswith("_")]
+
+    def _plugins(self) -> dict[str, str]:
+        return _entry_points(self.package)
+
+    def _module(self, name: str) -> str:
+        plugins = self._plugins()
+        if name not in plugins:
             raise UnknownNameError(self.kind, name, self.names())
-        return _first_doc_line(self.package, name)
+        return plugins[name]
 
 
 @cache
-def _first_doc_line(package: str, name: str) -> str:
-    source = (resources.files(package) / f"{name}.py").read_text(encoding="utf-8")
+def _entry_points(group: str) -> dict[str, str]:
+    """Name -> module of what other packages add."""
+    return {entry.name: entry.module for entry in metadata.entry_points(group=group)}
+
+
+@cache
+def _first_doc_line(source: str) -> str:
     doc = ast.get_docstring(ast.parse(source)) or ""
     return doc.splitlines()[0] if doc else ""

@@ -23,7 +23,7 @@ from undegrade.core.errors import WeightsError
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.pack import CARD_KEY
 
-__all__ = ["Checkpoint", "read"]
+__all__ = ["Checkpoint", "read", "read_content"]
 
 WRAPPERS = ("params_ema", "ema", "params", "state_dict", "model_state_dict", "model", "net", "network", "generator")
 """Keys under which training scripts put the state dict; where a file has several, the first of these counts."""
@@ -62,6 +62,24 @@ def read(path: str | Path) -> Checkpoint:
         WeightsError: no such file, cut off, not a checkpoint, no weights inside, or refused.
     """
     path = Path(path)
+    if _is_safetensors(path):
+        return _read_safetensors(path)
+    content = _read_pickle(path)
+    entries = _unwrap(content)
+    if not entries:
+        raise WeightsError(f"{path}: no tensors inside; found {_outline(content)}")
+    recipe = content.get("recipe") if isinstance(content, Mapping) else None
+    return Checkpoint(_clean(entries), recipe=recipe if isinstance(recipe, Mapping) else {})
+
+
+def read_content(path: str | Path) -> Any:
+    """What ``read`` unwraps, as it lies in the file: wrapped, with prefixes. Safe in the same way, with its errors."""
+    path = Path(path)
+    return _open_safetensors(path)[0] if _is_safetensors(path) else _read_pickle(path)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether it is that rather than a pickle, as far as the first bytes tell."""
     if not path.is_file():
         raise WeightsError(f"{path}: no such file")
     with path.open("rb") as file:
@@ -73,25 +91,22 @@ def read(path: str | Path) -> Checkpoint:
     if head.lstrip()[:1] == b"<":
         raise WeightsError(f"{path}: a web page, not weights; the download link was answered with a page")
     # A safetensors file begins with the length of its header, eight bytes, and the header, JSON.
-    if path.suffix == ".safetensors" or (head[8:9] == b"{" and head[6:8] == b"\0\0"):
-        return _read_safetensors(path)
-    content = _read_pickle(path)
-    entries = _unwrap(content)
-    if not entries:
-        raise WeightsError(f"{path}: no tensors inside; found {_outline(content)}")
-    recipe = content.get("recipe") if isinstance(content, Mapping) else None
-    return Checkpoint(_clean(entries), recipe=recipe if isinstance(recipe, Mapping) else {})
+    return path.suffix == ".safetensors" or (head[8:9] == b"{" and head[6:8] == b"\0\0")
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cut off or not a safetensors file ({_line(error)}); get it again") from error
+    entries, metadata = _open_safetensors(path)
     card = WeightsCard.from_toml(metadata[CARD_KEY], str(path)) if CARD_KEY in metadata else None
     return Checkpoint(_clean(entries), card, deduplicated=True)
+
+
+def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            return entries, file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path}: cut off or not a safetensors file ({_line(error)}); get it again") from error
 
 
 def _harmless() -> list[Any]:

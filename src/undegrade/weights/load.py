@@ -22,6 +22,10 @@ __all__ = ["Loaded", "build", "load_network", "open_weights"]
 Spec = NetworkSpec[Any]
 
 
+class _UnrecognisedError(WeightsError):
+    """The entries are those of none of our networks."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A network in eval mode with everything known about it; ``card`` is None for files that carry none."""
@@ -69,7 +73,12 @@ def open_weights(
         raise WeightsError(f"{path}: NaN or infinity in {_some(broken)}: a damaged file or a failed training")
     card = card or checkpoint.card
     wish = _Wish(_network_of(network, preset), preset, numbers)
-    spec, config, official = _identify(path, checkpoint, card, wish)
+    try:
+        spec, config, official = _identify(path, checkpoint, card, wish)
+    except _UnrecognisedError as error:
+        from undegrade.weights.foreign import open_foreign
+
+        return Loaded(*open_foreign(path, str(error)), None)
     module = build(spec, config)
     if official:
         _fill_official(module, spec.official(config), checkpoint, str(path))
@@ -157,7 +166,7 @@ def _recognise(path: Path, shapes: Mapping[str, tuple[int, ...]], wish: _Wish) -
                 return spec, config
     if wish.network:
         return specs[0], specs[0].configure(None, **wish.numbers)
-    raise WeightsError(f"{path}: {_nearest(shapes)}")
+    raise _UnrecognisedError(f"{path}: {_nearest(shapes)}")
 
 
 def _inferred(spec: Spec, shapes: Mapping[str, tuple[int, ...]]) -> Any:
