@@ -94,9 +94,13 @@ def test_two_processes_equal_one_with_the_joint_batch(data: Path) -> None:
         subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    a, b = (checkpoint.load(path / "last.pt")["net"] for path in (one.parent, data / "two" / "tiny"))
+    folders = (one.parent, data / "two" / "tiny")
+    a, b = (checkpoint.load(folder / "last.pt")["net"] for folder in folders)
     for name, value in a.items():
         torch.testing.assert_close(b[name], value, rtol=1e-4, atol=2e-6)
+    logs = [[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in folders]
+    assert [len(log) for log in logs] == [1, 1]  # one process logs, for all
+    assert logs[1][0]["loss"] == pytest.approx(logs[0][0]["loss"], rel=1e-4)
 
 
 def test_it_learns(data: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -19,4 +20,5 @@ def command(
     from undegrade import api
 
     card = api.train(recipe, overrides or [], runs=runs, device=device, fresh=fresh)
-    typer.echo(card)
+    if os.environ.get("RANK", "0") == "0":  # under torchrun, one of them says it
+        typer.echo(card)

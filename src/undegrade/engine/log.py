@@ -1,8 +1,9 @@
-"""What a run tells: one JSON line per event in a file always, a line on the terminal, TensorBoard if wanted."""
+"""What a run tells: a JSON line per event in a file always, a line on the terminal, TensorBoard if it is installed."""
 
 from __future__ import annotations
 
 import json
+import os
 import time
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +21,14 @@ class RunLog:
     Args:
         folder: of the run.
         total: steps of the whole run.
-        quiet: only the file (processes other than the first, tests).
-        tensorboard: also write scalars and pictures for TensorBoard, when that extra is installed.
+        quiet: only the file.
+        leads: whether this is the process that speaks for all that train together; the others tell nothing.
     """
 
-    def __init__(self, folder: Path, total: int, *, quiet: bool = False, tensorboard: bool = True) -> None:
+    def __init__(self, folder: Path, total: int, *, quiet: bool = False, leads: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._file = (folder / "log.jsonl" if leads else Path(os.devnull)).open("a", encoding="utf-8")
+        quiet = quiet or not leads
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -37,7 +39,7 @@ class RunLog:
             disable=quiet,
         )
         self._task = self._bar.add_task(folder.name, total=total, note="")
-        self._board = _tensorboard(folder) if tensorboard and not quiet else None
+        self._board = None if quiet else _tensorboard(folder)
         self._note: dict[str, str] = {}
 
     def __enter__(self) -> RunLog:

@@ -59,7 +59,7 @@ def train(
     recipe = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
     with _processes(device) as place:
         run = Run(recipe, Path(runs) / recipe.name, place, fresh)
-        with RunLog(run.folder, recipe.steps, quiet=quiet or not run.leads, tensorboard=run.leads) as log:
+        with RunLog(run.folder, recipe.steps, quiet=quiet, leads=run.leads) as log:
             return _train(run, log)
 
 
@@ -72,7 +72,7 @@ def _train(run: Run, log: RunLog) -> Path:
         meter.add(targets, run.place.world)
 
         if run.due(LOG_EVERY):
-            log.event("train", run.step, loss=_finite(loss, run), lr=rate, mpx_per_s=meter.read())
+            log.event("train", run.step, loss=_finite(run.place.mean(loss), run), lr=rate, mpx_per_s=meter.read())
             log.advance(run.clock.progress)
         if run.leads and run.patches.validation and run.due(recipe.validate_every):
             run.scores = validate(run, log)

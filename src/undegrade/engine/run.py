@@ -54,6 +54,13 @@ class Place(NamedTuple):
     world: int
     device: torch.device
 
+    def mean(self, value: Tensor) -> Tensor:
+        """The mean of a number over the processes, in all of them."""
+        if self.world > 1:
+            value = value / self.world
+            dist.all_reduce(value)
+        return value
+
 
 class Run:
     """Everything that a training step touches.
