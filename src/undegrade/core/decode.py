@@ -22,7 +22,7 @@ from undegrade.core import exif, png16, tiff
 from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.formats import Frame, Metadata
 
-__all__ = ["MAX_PIXELS", "decode", "from_pil", "pillow_formats"]
+__all__ = ["MAX_PIXELS", "check_size", "decode", "from_pil", "pillow_formats"]
 
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
@@ -48,11 +48,15 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
     return count, (_read(name, read, index) for index in range(count))
 
 
-def _content(path: Path, max_pixels: int) -> bytes:
-    size = path.stat().st_size
+def check_size(size: int, max_pixels: int) -> None:
+    """Raises an InputError for a file of so many bytes that it cannot be a picture within the limit."""
     # No format needs more than 8 bytes for a pixel (16 bits of RGB and alpha) and some room for metadata.
     if size > max_pixels * 8 + (64 << 20):
         raise InputError(f"{size / 1e6:.0f} MB are too much for {max_pixels / 1e6:g} megapixels, the limit")
+
+
+def _content(path: Path, max_pixels: int) -> bytes:
+    check_size(path.stat().st_size, max_pixels)
     return path.read_bytes()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from pathlib import Path
+
+from undegrade.core.urls import Location
 
 __all__ = ["LONGEST", "folded", "printable", "shortened"]
 
@@ -21,12 +22,12 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def folded(path: str | Path) -> str:
+def folded(path: object) -> str:
     """The same for all spellings that a file system may take for one: case and composed letters are levelled."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
 
 
-def shortened(path: Path) -> Path:
+def shortened(path: Location) -> Location:
     """``path`` with a last part of at most ``LONGEST`` bytes: the stem is cut and marked with a part of its SHA-256."""
     raw = os.fsencode(path.name)
     if len(raw) <= LONGEST:

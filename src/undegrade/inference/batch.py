@@ -14,21 +14,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from undegrade.core import decode
 from undegrade.core import image as images
-from undegrade.core.encode import check_fits, write_beside
+from undegrade.core.encode import check_fits, encode, format_of, write_beside
 from undegrade.core.errors import InputError
 from undegrade.core.formats import Frame
 from undegrade.core.image import MAX_PIXELS, Picture
-from undegrade.inference.outcome import Outcome, Publish, failed, publish
+from undegrade.core.urls import Location, Url
+from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
 from undegrade.inference.scan import PAGED, Job, plan, scan
-
-if TYPE_CHECKING:
-    from undegrade.inference.auto import Auto
-    from undegrade.inference.chain import Chain
-    from undegrade.inference.restorer import Restorer
 
 __all__ = ["Job", "Outcome", "plan", "run", "scan"]
 
@@ -37,7 +32,7 @@ Progress = Callable[[int, float], None]
 
 def run(
     jobs: Iterable[Job],
-    restorer: Restorer | Chain | Auto,
+    restorer: Restores,
     *,
     skip_existing: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -115,7 +110,7 @@ class _Finished:
     """A job whose result waits for being written."""
 
     job: Job
-    target: Path
+    target: Location
     frames: list[Frame]
     seconds: float
 
@@ -127,15 +122,17 @@ def _open(job: Job, skip_existing: bool, max_pixels: int) -> _Opened | Outcome:
     if skip_existing and job.target.exists():
         return Outcome(job.source, job.target, "skipped")
     # A pipe or a device would be read for ever.
+    if isinstance(job.source, Url):
+        decode.check_size(job.source.size(), max_pixels)
+        count, frames = decode.decode(job.source.read_bytes(), max_pixels=max_pixels)
+        return _Opened(count, frames, time.perf_counter() - start)
     if os.path.exists(job.source) and not os.path.isfile(job.source):  # noqa: PTH110, PTH113 (Path's may raise)
         raise InputError(f"{job.source}: not a regular file")
     count, frames = decode.decode(job.source, max_pixels=max_pixels)
     return _Opened(count, frames, time.perf_counter() - start)
 
 
-def _restored(
-    begun: _Begun, restorer: Restorer | Chain | Auto, skip_existing: bool, progress: Progress | None
-) -> _Finished | Outcome:
+def _restored(begun: _Begun, restorer: Restores, skip_existing: bool, progress: Progress | None) -> _Finished | Outcome:
     job, start = begun.job, time.perf_counter()
     spent = 0.0
     try:
@@ -171,14 +168,16 @@ def _tell(progress: Progress | None, number: int, done: int, tiles: int) -> None
         progress(number, done / tiles)
 
 
-def _prepare(job: Job, target: Path, frame: Frame, count: int) -> None:
-    check_fits(target, frame.samples.dtype == "uint16", frame.samples.shape[2] in (2, 4), count)
-    if job.root is not None and not target.parent.resolve().is_relative_to(job.root.resolve()):
+def _prepare(job: Job, target: Location, frame: Frame, count: int) -> None:
+    check_fits(str(target), frame.samples.dtype == "uint16", frame.samples.shape[2] in (2, 4), count)
+    if isinstance(target, Url):
+        return
+    if isinstance(job.root, Path) and not target.parent.resolve().is_relative_to(job.root.resolve()):
         raise InputError(f"{target}: a link leads out of the output folder {job.root}")
     target.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _final(job: Job, frames: int) -> Path:
+def _final(job: Job, frames: int) -> Location:
     """The target; a TIFF file of several pages stays one, because pages may differ in size."""
     if frames == 1 or job.named or job.source.suffix.lower() not in PAGED:
         return job.target
@@ -191,8 +190,11 @@ def _write(finished: _Finished, publish: Publish, sync: bool) -> Outcome:
     job, target, frames, start = finished.job, finished.target, finished.frames, time.perf_counter()
     part = None
     try:
-        part = write_beside(frames, target, sync=sync)
-        publish(job, part, target)
+        if isinstance(target, Url):
+            target.write_bytes(encode(frames, format_of(str(target))))
+        else:
+            part = write_beside(frames, target, sync=sync)
+            publish(job, part, target)
     except Exception as error:
         if part is not None:
             part.unlink(missing_ok=True)

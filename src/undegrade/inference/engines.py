@@ -57,7 +57,7 @@ def run(
 def _engine(engine: str, restorer: Any, told: Callable[[dict[str, Any]], None] | None) -> Callable[..., Any]:
     if engine not in ENGINES:
         raise UnknownNameError("engine", engine, ENGINES)
-    makes = not hasattr(restorer, "picture")
+    makes = isinstance(restorer, type) or not hasattr(restorer, "picture")
     if engine == "local":
         from undegrade.inference import batch
 

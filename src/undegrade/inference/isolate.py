@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,7 +25,7 @@ from undegrade.inference.manifest import remove_parts
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
 from undegrade.inference.scan import Job
 
-__all__ = ["run"]
+__all__ = ["published", "raised", "run"]
 
 WINDOW = 3
 """Jobs that a child holds at a time: one being read, one in work, one being written."""
@@ -83,7 +84,7 @@ def run(
                 continue
             if kind == "outcome":
                 number, outcome, part = content
-                yield _published(sent.pop(number), outcome, part, publish)
+                yield published(sent.pop(number), outcome, part, publish)
             elif hears := {"info": told, "progress": progress}[kind]:
                 hears(*content)
     finally:
@@ -93,8 +94,9 @@ def run(
             remove_parts(job)
 
 
-def _published(job: Job, outcome: Outcome, part: Path | None, publish: Publish) -> Outcome:
-    if part is None or outcome.target is None:
+def published(job: Job, outcome: Outcome, part: Path | None, publish: Publish) -> Outcome:
+    """The outcome of another process, after the file in which it left the result has got its name."""
+    if part is None or not isinstance(outcome.target, Path):
         return outcome
     try:
         publish(job, part, outcome.target)
@@ -128,7 +130,7 @@ def _alone(
                     progress(*content)
                 elif kind == "outcome":
                     _, outcome, part = content
-                    outcome = _published(job, outcome, part, publish)
+                    outcome = published(job, outcome, part, publish)
                     smaller = " with smaller tiles" if shrink else ""
                     note = f"the process that restored it {reason}; done again{smaller}"
                     return replace(outcome, notes=(*outcome.notes, note)) if guilty or shrink else outcome
@@ -146,7 +148,7 @@ class _Child:
     """A process that makes a restorer and does the jobs that it is sent."""
 
     def __init__(self, make: Make, settings: dict[str, Any], shrink: int = 0) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = _context()
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, make, settings, shrink), daemon=True)
         self._process.start()
@@ -166,7 +168,7 @@ class _Child:
         """
         message = self._pipe.recv()
         if message[0] == "error":
-            raise _raised(*message[1:])
+            raise raised(*message[1:])
         return message
 
     def reason(self) -> str:
@@ -185,8 +187,17 @@ class _Child:
         self._process.join()
 
 
-def _raised(kind: str, message: str) -> UndegradeError:
-    """The child's error as one of the same exit status."""
+def _context() -> SpawnContext | ForkServerContext:
+    """Where the system can: children are copies of a process that has imported torch, and so start at once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["undegrade.inference.batch"])
+    return context
+
+
+def raised(kind: str, message: str) -> UndegradeError:
+    """An error of another process, told by its class and words, as one of the same exit status."""
     found = getattr(errors, kind, UndegradeError)
     if issubclass(found, errors.UsageError):
         return errors.UsageError(message)

@@ -27,6 +27,7 @@ from typing import Any
 
 from undegrade.core.encode import parts
 from undegrade.core.errors import InputError, UsageError
+from undegrade.core.urls import Location, Url
 from undegrade.inference.outcome import Outcome, publish
 from undegrade.inference.scan import Job
 
@@ -106,8 +107,8 @@ class Manifest:
         for outcome in run(self._open(jobs)):
             while self._earlier:
                 yield self._earlier.popleft()
-            if outcome.status != "done":  # what was done was recorded when it was published
-                self._note(outcome)
+            if outcome.status != "done" or isinstance(outcome.target, Url):
+                self._note(outcome)  # files that were done here were recorded when they were published
             yield outcome
         while self._earlier:
             yield self._earlier.popleft()
@@ -206,10 +207,14 @@ class Manifest:
 def remove_parts(job: Job) -> None:
     """Removes what a killed process left of a job."""
     for target in {job.target, job.paged or job.target}:
+        if isinstance(target, Url):
+            continue  # stores show what is whole only
         for part in parts(target):
             part.unlink(missing_ok=True)
 
 
-def _key(source: Path) -> bytes:
+def _key(source: Location) -> bytes:
     """Names on disk are bytes, not always of a known encoding."""
+    if isinstance(source, Url):
+        return source.text.encode()
     return os.fsencode(os.path.abspath(source))  # noqa: PTH100 (Path.resolve would follow links)

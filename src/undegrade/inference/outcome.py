@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from undegrade.core.errors import InputError, UndegradeError
+from undegrade.core.urls import Location
 from undegrade.inference.scan import Job
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ class Outcome:
         cause: the exception behind ``error``.
     """
 
-    source: Path
-    target: Path | None
+    source: Location
+    target: Location | None
     status: Literal["done", "skipped", "failed"]
     error: str = ""
     notes: tuple[str, ...] = ()

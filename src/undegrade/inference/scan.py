@@ -20,6 +20,7 @@ from undegrade.core.encode import format_of
 from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
 from undegrade.core.names import folded, shortened
+from undegrade.core.urls import Location, Url, is_url
 
 __all__ = ["Job", "parse_shard", "plan", "scan"]
 
@@ -43,12 +44,12 @@ class Job:
         root: the output folder, which nothing may be written outside of; None when the user named the place.
     """
 
-    source: Path
-    target: Path
+    source: Location
+    target: Location
     problem: str = ""
     named: bool = False
-    paged: Path | None = None
-    root: Path | None = None
+    paged: Location | None = None
+    root: Location | None = None
 
 
 def scan(
@@ -129,7 +130,7 @@ def _refuse(found: Iterable[_Found]) -> None:
 class _Entry:
     """A picture that an input stands for: its path below the input, and what is wrong with it."""
 
-    source: Path
+    source: Location
     below: Path
     problem: str = ""
 
@@ -142,7 +143,7 @@ class _Scan:
     output: str | Path | None
     recursive: bool
     keep_format: bool
-    place: Path | None = None
+    place: Location | None = None
     named: set[object] = field(default_factory=set)
     roots: list[Path] = field(default_factory=list)
     taken: set[int] | None = None
@@ -154,12 +155,12 @@ class _Scan:
                 yield job, replaces
 
     def _all(self) -> Iterator[tuple[Job, Path, bool]]:
-        place = self.place = Path(self.output) if self.output is not None else None
-        paths = [Path(name) for name in self.inputs]
+        place = self.place = _at(self.output) if self.output is not None else None
+        paths = [_at(name) for name in self.inputs]
         files = [path for path in paths if not _is_folder(path)]
         self.named = {_place(path) for path in files}
         folders = [path for path in paths if _is_folder(path)]
-        self.roots = [path.resolve() for path in folders]
+        self.roots = [path.resolve() for path in folders if isinstance(path, Path)]
         if place is not None and place.suffix.lower() in WRITTEN and not _is_folder(place):
             if len(paths) != 1 or not files:
                 raise UsageError(f"{place}: one file name for several inputs: give a folder")
@@ -167,7 +168,7 @@ class _Scan:
             yield job, Path(files[0].name), self._is_input(place, self.named)
             return
         if place is not None and place.suffix.lower() in Image.registered_extensions() and not _is_folder(place):
-            format_of(place)  # a picture of a kind that is not written: raises
+            format_of(str(place))  # a picture of a kind that is not written: raises
         # Outputs of different folders can only meet where several inputs go to one place.
         self.taken = set() if len(paths) > 1 else None
         groups = chain([[_Entry(path, Path(path.name), _missing(path)) for path in files]] if files else [])
@@ -186,16 +187,17 @@ class _Scan:
         paged = job.target.with_suffix(".tif")
         return replace(job, paged=None if self._is_input(paged, sources) else paged)
 
-    def _folders(self, root: Path) -> Iterator[list[_Entry]]:
+    def _folders(self, root: Location) -> Iterator[list[_Entry]]:
         """The pictures of every folder below ``root``, folder by folder."""
         problems: list[OSError] = []
         found = failed = 0
-        for folder, folders, names in os.walk(root, onerror=problems.append):
+        for folder, folders, names in _walk(root, problems):
             # What is written is no input, whether it was there before or has come to be while we walk.
             own = None if self.place is None else _place(self.place)
-            folders[:] = sorted(sub for sub in folders if _place(Path(folder, sub)) != own) if self.recursive else []
+            folders[:] = sorted(sub for sub in folders if _place(folder / sub) != own) if self.recursive else []
+            below = _below(folder, root)
             group = [
-                _Entry(Path(folder, name), Path(folder, name).relative_to(root))
+                _Entry(folder / name, below / name)
                 for name in sorted(names)
                 if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") and not self._written(name)
             ]
@@ -232,10 +234,10 @@ class _Scan:
                     self.taken.add(hash(folded(target)))
             yield replace(job, target=target), entry
 
-    def _met(self, target: Path) -> bool:
+    def _met(self, target: Location) -> bool:
         return self.taken is not None and hash(folded(target)) in self.taken
 
-    def _free(self, target: Path, source: str, here: set[str]) -> Path:
+    def _free(self, target: Location, source: str, here: set[str]) -> Location:
         """A name that no other output has."""
         mark, suffix, number = MARK if target.stem.endswith(MARK) else "", target.suffix, 1
         free = shortened(target.with_name(f"{source}{mark}{suffix}"))
@@ -266,8 +268,10 @@ class _Scan:
             name = wanted.with_name(f"{wanted.name}.{number}")
         return name
 
-    def _is_input(self, path: Path, sources: set[object]) -> bool:
+    def _is_input(self, path: Location, sources: set[object]) -> bool:
         """Whether ``path`` is a file that this call reads."""
+        if isinstance(path, Url):
+            return _place(path) in sources
         try:
             found = path.stat()
         except (OSError, ValueError):
@@ -278,7 +282,7 @@ class _Scan:
             return False
         folder = path.parent.resolve()
         below = [root for root in self.roots if folder == root or (self.recursive and folder.is_relative_to(root))]
-        own = None if self.place is None else self.place.resolve()
+        own = self.place.resolve() if isinstance(self.place, Path) else None
         # The output folder within an input folder is not read.
         return any(own is None or own == root or not own.is_relative_to(root) for root in below)
 
@@ -289,11 +293,33 @@ def _share(below: Path, count: int) -> int:
     return int.from_bytes(digest, "big") % count + 1
 
 
-def _is_folder(path: Path) -> bool:
+def _at(name: str | Path) -> Location:
+    return Url(str(name)) if is_url(name) else Path(name)
+
+
+def _walk(root: Location, problems: list[OSError]) -> Iterator[tuple[Location, list[str], list[str]]]:
+    if isinstance(root, Url):
+        yield from root.walk()
+        return
+    for folder, folders, names in os.walk(root, onerror=problems.append):
+        yield Path(folder), folders, names
+
+
+def _below(folder: Location, root: Location) -> Path:
+    if isinstance(folder, Path):
+        return folder.relative_to(str(root))
+    return Path(folder.text.removeprefix(str(root)).lstrip("/"))
+
+
+def _is_folder(path: Location) -> bool:
+    if isinstance(path, Url):
+        return path.is_dir()
     return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir fails on names that are too long)
 
 
-def _missing(path: Path) -> str:
+def _missing(path: Location) -> str:
+    if isinstance(path, Url):
+        return "" if path.exists() else f"{path}: there is no such file"
     # Unlike Path.exists, this takes names that are too long for names of nothing.
     return "" if os.path.exists(path) else f"{path}: there is no such file"  # noqa: PTH110
 
@@ -302,8 +328,10 @@ def _unreadable(place: Path, problem: OSError) -> _Entry:
     return _Entry(place, Path(place.name), f"{place}: the folder cannot be read ({problem.strerror})")
 
 
-def _place(path: Path) -> object:
+def _place(path: Location) -> object:
     """The same for all names of one file, links included."""
+    if isinstance(path, Url):
+        return path.text
     try:
         found = path.stat()
     except (OSError, ValueError):

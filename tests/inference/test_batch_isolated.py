@@ -1,0 +1,59 @@
+"""A child process that is killed or crashes costs one picture at most, and is tried again with smaller tiles."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from batches import Negative, picture
+
+from undegrade.core import image
+from undegrade.core.errors import UsageError, WeightsError
+from undegrade.inference import engines, scan
+
+
+def refused() -> Negative:
+    raise WeightsError("no such weights")
+
+
+def test_a_killed_child_is_told_and_the_picture_done_with_smaller_tiles(tmp_path: Path) -> None:
+    for name, height in (("a", 4), ("b", 9), ("c", 4)):
+        picture(tmp_path / f"in/{name}.png", size=(6, height))
+    (tmp_path / "deaths").mkdir()
+    make = partial(Negative, deadly=9, deaths=tmp_path / "deaths", tame=400)
+    jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
+    outcomes = {outcome.source.stem: outcome for outcome in engines.run(jobs, make, engine="isolated")}
+    assert {name: outcome.status for name, outcome in outcomes.items()} == dict.fromkeys("abc", "done")
+    assert "was killed (SIGKILL: most likely the memory ran out); done again with smaller tiles" in " ".join(
+        outcomes["b"].notes
+    )
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.png", "b.png", "c.png"]
+    for name in "abc":
+        expected = 255 - image.load_rgb(tmp_path / f"in/{name}.png")
+        assert np.array_equal(image.load_rgb(tmp_path / f"out/{name}.png"), expected)
+    assert {int(path.name) for path in (tmp_path / "deaths").iterdir()} == {1 << 40}
+
+
+def test_a_picture_that_always_crashes_fails_alone(tmp_path: Path) -> None:
+    for name, height in (("a", 9), ("b", 4)):
+        picture(tmp_path / f"in/{name}.png", size=(6, height))
+    jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
+    make = partial(Negative, deadly=9, signal=signal.SIGSEGV)
+    outcomes = {outcome.source.stem: outcome for outcome in engines.run(jobs, make, engine="isolated")}
+    assert outcomes["a"].error.endswith("a.png: the process that restores it crashed (SIGSEGV), 3 times")
+    assert outcomes["b"].status == "done"
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+
+
+def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:
+    jobs = scan.plan([picture(tmp_path / "a.png")])
+    with pytest.raises(WeightsError, match="no such weights"):
+        list(engines.run(jobs, refused, engine="isolated"))
+    with pytest.raises(UsageError, match="engine=isolated"):
+        engines.run(jobs, Negative(), engine="isolated")
+    with pytest.raises(UsageError, match="unknown engine 'rey': did you mean 'ray'"):
+        engines.run(jobs, Negative, engine="rey")
+    assert list(engines.run([], Negative, engine="isolated")) == []

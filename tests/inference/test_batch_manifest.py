@@ -1,0 +1,195 @@
+"""Large batches: what the record holds after kills at every step, what is done again, and who may use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import Negative, picture
+
+from undegrade import cli
+from undegrade.core.errors import InputError, UsageError
+from undegrade.inference import engines, outcome, scan
+from undegrade.inference.manifest import Manifest
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+class Counting(Negative):
+    """Counts the pictures."""
+
+    done = 0
+
+    def picture(self, *arguments: Any, **options: Any) -> Any:
+        self.done += 1
+        return super().picture(*arguments, **options)
+
+
+@pytest.fixture
+def batch(tmp_path: Path) -> Callable[..., list[Any]]:
+    for number in range(4):
+        picture(tmp_path / f"in/{number}.png", number)
+
+    def run(restorer: Any = None, **options: Any) -> list[Any]:
+        with Manifest(tmp_path / "m.db", {"task": "negative"}, **options) as manifest:
+            jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
+            return list(engines.run(jobs, restorer or Negative(), manifest=manifest))
+
+    return run
+
+
+def test_what_is_done_is_not_done_again(batch: Callable[..., list[Any]], tmp_path: Path) -> None:
+    assert [outcome.status for outcome in batch()] == ["done"] * 4
+    picture(tmp_path / "in/later.png")
+    restorer = Counting()
+    assert [outcome.source.name for outcome in batch(restorer)] == ["later.png"]
+    assert restorer.done == 1
+    with Manifest(tmp_path / "m.db", {"task": "negative"}) as manifest:
+        assert manifest.counts() == {"done": 5}
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["before the renaming", "after the renaming"])
+def test_killed_around_the_renaming(
+    batch: Callable[..., list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, renamed: bool
+) -> None:
+    def killed(job: Any, part: Path, target: Path) -> None:
+        if renamed:
+            part.replace(target)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("undegrade.inference.manifest.publish", killed)
+        with pytest.raises(Killed):
+            batch()
+    found = sorted(path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith("."))
+    assert found == (["0.png"] if renamed else [])
+    restorer = Counting()
+    again = batch(restorer)
+    assert restorer.done == 3  # the first is finished from its hidden file, or recognised under its name
+    assert [one.source.name for one in again] == ["1.png", "2.png", "3.png"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{number}.png" for number in range(4)]
+
+
+def test_killed_while_writing_leaves_nothing(batch: Callable[..., list[Any]], tmp_path: Path) -> None:
+    class Dying(Negative):
+        def picture(self, *arguments: Any, **options: Any) -> Any:
+            target = tmp_path / "out/0.png"
+            target.parent.mkdir(exist_ok=True)
+            # What a process leaves behind that is killed in the middle of a file.
+            target.with_name(f"{outcome_prefix(target)}cafe.part").write_bytes(b"half")
+            raise Killed
+
+    with pytest.raises(Killed):
+        batch(Dying())
+    assert len(list((tmp_path / "out").iterdir())) == 1
+    batch()
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{number}.png" for number in range(4)]
+
+
+def outcome_prefix(target: Path) -> str:
+    from undegrade.core import encode
+
+    return encode._part_prefix(target)
+
+
+def test_failures_are_remembered_and_tried_again_on_demand(batch: Callable[..., list[Any]], tmp_path: Path) -> None:
+    (tmp_path / "in/2.png").write_text("no picture")
+    assert [outcome.status for outcome in batch()] == ["done", "done", "failed", "done"]
+    picture(tmp_path / "in/2.png")
+    restorer = Counting()
+    (told,) = batch(restorer)
+    assert (told.status, restorer.done) == ("failed", 0)
+    assert "not a picture" in told.error
+    with Manifest(tmp_path / "m.db", {"task": "negative"}) as manifest:
+        assert manifest.failures() == [(str(tmp_path / "in/2.png"), told.error)]
+    assert [outcome.status for outcome in batch(retry=True)] == ["done"]
+    assert batch() == []
+
+
+def test_one_run_at_a_time_and_one_kind_of_run(tmp_path: Path) -> None:
+    with Manifest(tmp_path / "m.db", {"sigma": 25}), pytest.raises(UsageError, match="another run uses"):
+        Manifest(tmp_path / "m.db", {"sigma": 25})
+    with pytest.raises(UsageError, match="of another call"):
+        Manifest(tmp_path / "m.db", {"sigma": 50})
+    (tmp_path / "text.db").write_text("This is no database, but it is long enough to look like a file of one." * 20)
+    with pytest.raises(InputError, match="not a manifest"):
+        Manifest(tmp_path / "text.db", {})
+    with pytest.raises(InputError, match="cannot be used"):
+        Manifest(tmp_path / "nowhere/m.db", {})
+
+
+def test_a_file_named_twice_is_done_once(tmp_path: Path) -> None:
+    source = picture(tmp_path / "in/a.png")
+    with Manifest(tmp_path / "m.db", {}) as manifest:
+        jobs = scan.scan([source, tmp_path / "in"], tmp_path / "out")
+        assert len(list(engines.run(jobs, Negative(), manifest=manifest))) == 1
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from undegrade import api
+
+    monkeypatch.setattr(api, "load", lambda **_: Negative())
+    for name in "abc":
+        picture(tmp_path / f"in/{name}.png")
+    (tmp_path / "in/b.png").write_text("no picture")
+    words = ["restore", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--manifest", str(tmp_path / "m.db")]
+    assert cli.run([*words, "--engine", "local"]) == 1
+    capsys.readouterr()
+    assert cli.run([*words, "--engine", "local"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "b.png: not a picture" in told.err
+    assert "3 files were settled before" in told.err
+    picture(tmp_path / "in/b.png")
+    assert cli.run([*words, "--engine", "local", "--retry-failed"]) == 0
+    assert cli.run([*words, "--engine", "local"]) == 0
+    assert cli.run(["restore", str(tmp_path / "in"), "--retry-failed"]) == 2
+
+
+def test_shards_are_disjoint_and_complete(tmp_path: Path) -> None:
+    for number in range(60):
+        picture(tmp_path / f"in/{number % 7}/{number}.png")
+    whole = {(job.source, job.target) for job in scan.scan([tmp_path / "in"], tmp_path / "out", recursive=True)}
+    shares = [
+        [
+            (job.source, job.target)
+            for job in scan.scan([tmp_path / "in"], tmp_path / "out", recursive=True, shard=(number, 3))
+        ]
+        for number in (1, 2, 3)
+    ]
+    assert sum(map(len, shares)) == len(whole) == 60
+    assert set().union(*shares) == whole
+    assert min(map(len, shares)) > 8
+    for wrong in ("0/3", "4/3", "3", "a/b", "1/0", "-1/3"):
+        with pytest.raises(UsageError, match="shard="):
+            scan.parse_shard(wrong)
+
+
+def test_the_first_file_is_known_before_the_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        picture(tmp_path / f"in/{number}/a.png")
+    walk, entered = os.walk, []
+
+    def counted(*arguments: Any, **options: Any) -> Iterator[Any]:
+        for folder in walk(*arguments, **options):
+            entered.append(folder[0])
+            yield folder
+
+    monkeypatch.setattr(os, "walk", counted)
+    jobs = scan.scan([tmp_path / "in"], tmp_path / "out", recursive=True)
+    assert next(jobs).source == tmp_path / "in/0/a.png"
+    assert len(entered) == 2
+    assert len(list(jobs)) == 4
+
+
+def test_publishing_over_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "part").touch()
+    (tmp_path / "target").mkdir()
+    job = scan.Job(tmp_path / "a.png", tmp_path / "target")
+    with pytest.raises(InputError, match="cannot be written"):
+        outcome.publish(job, tmp_path / "part", tmp_path / "target")

@@ -1,0 +1,73 @@
+"""A batch on a local Ray cluster of two processes, one of which is killed: nothing is lost, doubled or changed."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batches import Negative, picture
+
+from undegrade.core.errors import WeightsError
+from undegrade.core.image import Picture
+from undegrade.inference import engines, scan
+from undegrade.inference.manifest import Manifest
+
+ray = pytest.importorskip("ray")
+
+
+class DiesOnce(Negative):
+    """Kills its process on one picture, the first time."""
+
+    def picture(self, picture: Picture, **options: Any) -> Picture:
+        assert self.deaths
+        if picture.size[0] == 9 and not (self.deaths / "died").exists():
+            (self.deaths / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().picture(picture, **options)
+
+
+def refused() -> Negative:
+    raise WeightsError("no such weights")
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    ray.init(
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}},
+        object_store_memory=80 << 20,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_killed_worker_loses_and_doubles_nothing(cluster: None, tmp_path: Path) -> None:
+    for number in range(12):
+        picture(tmp_path / f"in/{number:02}.png", 20 * number, (6, 9 if number == 5 else 4))
+    (tmp_path / "in/07.png").write_text("no picture")
+
+    def contents(name: str, restorer: Any, **how: Any) -> dict[str, bytes]:
+        with Manifest(tmp_path / f"{name}.db", {}) as manifest:
+            jobs = scan.scan([tmp_path / "in"], tmp_path / name)
+            outcomes = list(engines.run(jobs, restorer, manifest=manifest, **how))
+            assert manifest.counts() == {"done": 11, "failed": 1}
+        assert sorted(outcome.source.name for outcome in outcomes) == [f"{number:02}.png" for number in range(12)]
+        return {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+
+    make = partial(DiesOnce, deaths=tmp_path)
+    found = contents("cluster", make, engine="ray")
+    assert (tmp_path / "died").exists()
+    assert found == contents("here", make)
+    with pytest.raises(WeightsError, match="no such weights"):
+        list(engines.run(scan.scan([tmp_path / "in"], tmp_path / "more"), refused, engine="ray"))
