@@ -36,6 +36,7 @@ __all__ = [
     "create_network",
     "data_layouts",
     "evaluate",
+    "from_pretrained",
     "list_networks",
     "list_presets",
     "list_tasks",
@@ -80,6 +81,23 @@ def load(what: str | Path | None = None, **wish: Any) -> Restorer | Chain | Auto
     from undegrade.inference.load import load as make
 
     return make(what, **wish)
+
+
+def from_pretrained(where: str | Path, revision: str | None = None, **wish: Any) -> Restorer | Chain | Auto:
+    """A Restorer from what ``Restorer.save_pretrained`` wrote: a folder, or a repository of a hub (extra ``hub``).
+
+    Args:
+        where: a folder, or ``"OWNER/NAME"``, which is downloaded once; afterwards it works offline.
+        revision: branch, tag or commit of the repository.
+        **wish: as for ``load``.
+
+    Raises:
+        WeightsError: there is no such folder or repository, or no weights are in it.
+        MissingExtraError: a repository, and the extra is not installed.
+    """
+    from undegrade.weights.hub import fetch
+
+    return load(weights=fetch(where, revision), **wish)
 
 
 def create_network(network: str, preset: str | None = None, **numbers: Any) -> nn.Module:

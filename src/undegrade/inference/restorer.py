@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -94,6 +96,31 @@ class Restorer:
             "scores": [asdict(score) for score in card.scores] if card else [],
             "device": str(self.backend.device),
         }
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write weights, card and a README into ``folder``, for ``from_pretrained``; returns the card's path.
+
+        Raises:
+            UsageError: the network is none of the catalogue, or does not run in torch.
+        """
+        from undegrade.weights import hub
+
+        if not isinstance(self.backend, TorchBackend) or self.card is None or not self.spec.presets:
+            raise UsageError(f"{self.spec.title}: only weights of own networks that run in torch can be saved")
+        return hub.save(self.backend.module, self.config, self.card, folder)
+
+    def push_to_hub(self, repository: str, **settings: Any) -> str:
+        """Put what ``save_pretrained`` writes into a repository of a hub; returns its address.
+
+        Args:
+            repository: ``"OWNER/NAME"``; made if needed.
+            **settings: ``token``, ``private``, ``commit_message``; see ``undegrade.weights.hub.upload``.
+        """
+        from undegrade.weights import hub
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload(folder, repository, **settings)
 
     def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
         """Restore an image.

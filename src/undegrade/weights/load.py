@@ -16,6 +16,7 @@ from undegrade.networks._spec import NetworkSpec
 from undegrade.weights import store
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.checkpoint import Checkpoint, read
+from undegrade.weights.hub import card_in
 
 __all__ = ["Loaded", "build", "load_network", "open_weights"]
 
@@ -97,6 +98,8 @@ def build(spec: Spec, config: Any) -> nn.Module:
 
 def _locate(source: str | Path) -> tuple[Path, WeightsCard | None]:
     path = Path(source)
+    if path.is_dir():
+        path = card_in(path)
     if path.suffix == ".toml" and path.is_file():
         card = WeightsCard.from_toml(path.read_text(encoding="utf-8"), path.name)
         return store.fetch(store.Stored(card, path.parent / card.file)), card

@@ -1,0 +1,94 @@
+"""Another package adds a network and a task by entry points: they are listed, built, used like our own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+NETWORK = '''"""Identity: gives back what it gets."""
+from dataclasses import dataclass
+from torch import nn
+from undegrade.networks._spec import NetworkSpec
+
+@dataclass(frozen=True)
+class Config:
+    colors: int = 3
+
+SPEC = NetworkSpec(
+    name="identity", title="Identity", paper="none", config=Config, module=lambda config: nn.Identity(),
+    presets={"identity": Config()}, default="identity", infer=lambda shapes: None, official=lambda config: {},
+    channels=lambda config: config.colors,
+)
+'''
+TASK = '''"""Unhurting: does nothing."""
+from undegrade.tasks import Task
+
+TASK = Task(name="unhurting", title="Unhurting", summary="Does nothing.", protocol="rgb", aliases=("unhurt",))
+'''
+ENTRIES = """[undegrade.networks]
+identity = plugin_of_tests.identity
+broken = plugin_of_tests.broken
+
+[undegrade.tasks]
+unhurting = plugin_of_tests.unhurting
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path) -> Path:
+    package = tmp_path / "plugin_of_tests"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "identity.py").write_text(NETWORK)
+    (package / "unhurting.py").write_text(TASK)
+    (package / "broken.py").write_text('"""Broken: cannot be imported."""\nimport no_such_module\n')
+    info = tmp_path / "plugin_of_tests-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin-of-tests\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRIES)
+    return tmp_path
+
+
+def run(plugin: Path, code: str) -> str:
+    """In a process of its own: entry points are read once."""
+    start = f"import sys; sys.path.insert(0, {str(plugin)!r})\nimport undegrade\n"
+    done = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_listed_without_torch(plugin: Path) -> None:
+    out = run(
+        plugin,
+        "from undegrade import networks\n"
+        "print(undegrade.list_networks('[ib]*'), undegrade.list_tasks('un*'), networks.catalog.summary('identity'))\n"
+        "print('torch' in sys.modules)\n",
+    )
+    assert out == "['broken', 'identity'] ['unhurting'] Identity: gives back what it gets.\nFalse\n"
+
+
+def test_used_like_our_own(plugin: Path) -> None:
+    out = run(
+        plugin,
+        "import torch\n"
+        "from undegrade import networks, tasks\n"
+        "from undegrade.inference.restorer import Restorer\n"
+        "spec = networks.catalog.get('identity')\n"
+        "net = undegrade.create_network('identity', colors=1)\n"
+        "restorer = Restorer.from_module(net, spec, spec.configure(), tasks.get('unhurt'))\n"
+        "x = torch.rand(3, 5, 7)\n"
+        "print(torch.equal(restorer(x), x), restorer.info['task'])\n"
+        "try:\n"
+        "    undegrade.create_network('broken')\n"
+        "except undegrade.UsageError as error:\n"
+        "    print(error)\n",
+    )
+    equal, message = out.splitlines()
+    assert equal == "True unhurting"
+    assert message == (
+        "network 'broken': the plugin plugin_of_tests.broken cannot be loaded "
+        "(ModuleNotFoundError: No module named 'no_such_module'); mend or uninstall it"
+    )
