@@ -2,16 +2,19 @@
 
 Samples are made once and kept in the run's folder; training goes through them several times; then the outputs are
 shifted so that 0 is the line between found and not found, at which clean photographs that were kept out of training are
-left alone. `--ship` puts the weights and their card into the package.
+left alone. `--ship` puts the weights and their card into the package. Under torchrun several processes share the work:
+`torchrun --nproc-per-node 4 scripts/train_auto.py ...`; each batch is the same, whatever their number.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Iterator
 from copy import deepcopy
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy as np
 import torch
 from auto_samples import BLOCKS, CROPS, SIDE, UNKNOWN, Samples
 from torch import Tensor, nn
+from torch import distributed as dist
 from torch.nn import functional as F
 
 from undegrade._version import __version__
@@ -46,18 +50,22 @@ def main() -> None:
     words.add_argument("--ship", action="store_true", help="put the weights into the package")
     told = words.parse_args()
     torch.manual_seed(told.seed)
+    if "WORLD_SIZE" in os.environ:
+        dist.init_process_group("gloo", timeout=timedelta(hours=2))
     samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
     checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
     start = time.process_time()
     net = trained(samples, told.epochs, told.seed, told.out / "net.pt")
-    minutes = (time.process_time() - start) / 60
-    logits, _ = answers(net, checks)
+    minutes = (time.process_time() - start) / 60 * world()
+    if rank() > 0:
+        return
+    logits, strengths = answers(net, checks)
     lines = thresholds(logits, checks.truth[:, : len(FAULTS)])
     last = net.decide[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
         last.bias[: len(FAULTS)] -= lines
-    found = report(*answers(net, checks), checks.truth)
+    found = report(logits - lines, strengths, checks.truth)
     print(json.dumps(found, indent=2))
     (told.out / "check.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     folder = WEIGHTS / "files" if told.ship else told.out
@@ -100,17 +108,39 @@ def trained(samples: Samples, epochs: float, seed: int, kept: Path) -> Judge:
         loss = error(logits.float(), strengths.float(), quality.float(), truth)
         optimiser.zero_grad()
         loss.backward()
+        shared(net)
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
         schedule.step()
         average(mean, net, min(0.99, step / (step + 20)))
         total += float(loss.detach())
-        if step % 25 == 0:
+        if step % 25 == 0 and rank() == 0:
             print(f"step {step} of {steps}: {total / 25:.4f}, {time.process_time() - began:.0f} s", flush=True)
             total = 0.0
-        if step % 100 == 0 or step == steps:
+        if rank() == 0 and (step % 100 == 0 or step == steps):
             torch.save(mean.state_dict(), kept)
     return mean.eval()
+
+
+def world() -> int:
+    """How many processes train."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def shared(net: Judge) -> None:
+    """The mean of the gradients of all processes."""
+    if world() == 1:
+        return
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, (flat / world()).split([one.numel() for one in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
 
 
 def average(mean: Judge, net: Judge, keep: float) -> None:
@@ -127,7 +157,7 @@ def batches(samples: Samples, seed: int) -> Iterator[tuple[Tensor, Tensor, Tenso
     while True:
         order = lots.permutation(len(samples))
         for begin in range(0, len(order) - BATCH + 1, BATCH):
-            near, whole, truth = samples[order[begin : begin + BATCH]]
+            near, whole, truth = samples[order[begin : begin + BATCH][rank() :: world()]]
             top, left = lots.integers(0, (SIDE - CROP) // 8 + 1, 2) * 8
             chosen = lots.permutation(CROPS)[: lots.integers(2, CROPS - 1)]
             near = near[:, chosen, :, top : top + CROP, left : left + CROP]
