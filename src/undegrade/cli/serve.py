@@ -1,0 +1,62 @@
+"""Serve the web page and the HTTP API."""
+
+from __future__ import annotations
+
+import os
+from importlib import util
+from typing import Annotated, Any
+
+import typer
+
+from undegrade.core.errors import MissingExtraError
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def command(
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is every network.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 7860,
+    *,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Pictures restored at the same time.")] = 1,
+    queue: Annotated[int, typer.Option(help="Pictures that may wait; one more is answered 503.")] = 64,
+    max_upload: Annotated[float, typer.Option(help="MB of one picture's file.")] = 64,
+    max_pixels: Annotated[float, typer.Option(help="Refuse pictures of more megapixels.")] = 50,
+    timeout: Annotated[float, typer.Option(help="Seconds after which a restoration is given up.")] = 600,
+    token: Annotated[
+        str | None, typer.Option(envvar="UNDEGRADE_TOKEN", help="Asked of every request.", show_envvar=True)
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="Name under which this machine may be called; may be repeated.")
+    ] = None,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Serve the web page and the HTTP API, on this machine only unless --host says otherwise. Ctrl-C ends it."""
+    if util.find_spec("gradio") is None:
+        raise MissingExtraError("the web page", "web")
+    # Before gradio is imported: no word to anybody else, whatever is asked for in the environment.
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
+    from undegrade.web.limits import Limits
+    from undegrade.web.server import serve
+
+    limits = Limits(
+        upload=int(max_upload * (1 << 20)),
+        pixels=int(max_pixels * 1e6),
+        queue=queue,
+        workers=workers,
+        seconds=timeout,
+    )
+
+    def ready(address: str) -> None:
+        typer.echo(f"undegrade is at {address} (API: {address}/api/docs); Ctrl-C ends it")
+        if host not in LOOPBACK and not token:
+            typer.echo(
+                "undegrade: everybody who reaches this machine can use it: --token SECRET asks for one", err=True
+            )
+        if open_browser:
+            import webbrowser
+
+            webbrowser.open(address + (f"/?token={token}" if token else ""))
+
+    options: dict[str, Any] = {"device": device, "token": token, "hosts": tuple(allow_host or ())}
+    serve(host, port, limits, ready=ready, **options)

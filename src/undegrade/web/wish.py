@@ -1,0 +1,84 @@
+"""What a visitor may ask for: checked in the server before anything is queued, the same for page and API."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.web import known
+
+__all__ = ["Wish", "default_task", "make_wish"]
+
+LONGEST_CHAIN = 4
+
+
+class Wish(BaseModel):
+    """The options of ``undegrade restore`` that may come from outside. Weights by name only: a path would let
+    visitors look around on the server's disk.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: str = Field(default="", description="what to take away: a name or alias, or several with commas")
+    weights: str | None = Field(default=None, description="name of weights; left out: the best for the task")
+    strength: float = Field(default=1.0, ge=0, le=1, description="0 leaves the picture as it is, 1 is the full result")
+    ensemble: Literal[1, 8] = Field(default=1, description="8 averages over turned copies, 8 times as slow")
+    sigma: float | Literal["auto"] | None = Field(default=None, description="noise level, 0-75")
+    quality: float | Literal["auto"] | None = Field(default=None, description="JPEG quality, 1-100")
+    scale: int | None = Field(default=None, description="enlargement: 2, 3 or 4")
+    pattern: str | None = Field(default=None, description="Bayer pattern: RGGB, BGGR, GRBG or GBRG")
+    keep_format: bool = Field(default=False, description="format of the input instead of PNG")
+
+    @field_validator("weights", "sigma", "quality", "scale", "pattern", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value
+
+    @field_validator("ensemble", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+    def for_load(self) -> dict[str, Any]:
+        """The arguments of ``undegrade.load``."""
+        given = self.model_dump(exclude={"keep_format"}, exclude_none=True)
+        if not self.task:
+            given["task"] = None if self.weights else default_task()
+        return given
+
+
+def default_task() -> str:
+    """What is done when nothing is said, as on the command line."""
+    return "auto" if known.weights("auto") else "denoising"
+
+
+def make_wish(fields: dict[str, Any]) -> Wish:
+    """The wish in form fields or query parameters.
+
+    Raises:
+        UsageError: an unknown field or a value outside its range, in one line.
+        UnknownNameError: no such task or weights.
+    """
+    try:
+        wish = Wish.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"][:1])
+        if first["type"] == "extra_forbidden":
+            raise UnknownNameError("field", place, Wish.model_fields) from None
+        raise UsageError(
+            f"{place}={str(first['input'])[:40]!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        ) from None
+    names = {name for row in known.tasks() for name in (row["name"], *row["aliases"])}
+    words = [word.strip() for word in wish.task.split(",")] if wish.task else []
+    if len(words) > LONGEST_CHAIN:
+        raise UsageError(f"task: {len(words)} in a row, at most {LONGEST_CHAIN} are taken")
+    for word in words:
+        if word not in names:
+            raise UnknownNameError("task", word[:40], names)
+    weights = [row["name"] for row in known.weights()]
+    if wish.weights is not None and wish.weights not in weights:
+        raise UnknownNameError("weights", wish.weights[:60], weights)
+    return wish
