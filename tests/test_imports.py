@@ -23,9 +23,9 @@ ALLOWED: dict[str, set[str]] = {
     "recipes": set(),
     "tasks": {"core", "ops", "degradations", "metrics"},
     "weights": {"core", "networks"},
-    "inference": {"core", "ops", "networks", "tasks", "weights"},
-    "engine": {"core", "ops", "networks", "metrics", "degradations", "data", "tasks", "weights", "inference"},
-    "export": {"core", "ops", "networks", "weights", "inference"},
+    "inference": {"core", "ops", "networks", "graphs", "tasks", "weights"},
+    "engine": {"core", "ops", "networks", "metrics", "degradations", "data", "tasks", "weights", "inference", "graphs"},
+    "graphs": {"core", "ops", "networks"},
     "cli": {"core", "api"},
     "web": {"core", "api"},
 }

@@ -13,6 +13,8 @@ REQUIRED = ("torch", "numpy", "pillow", "safetensors", "typer", "rich", "pydanti
 OPTIONAL = {
     "heif": ("pillow_heif", "reading and writing HEIC"),
     "cv": ("cv2", "drawing faster degradations and the aligned defocus protocol"),
+    "onnx": ("onnxruntime", "running and writing ONNX files"),
+    "openvino": ("openvino", "the OpenVINO runtime, often the fastest on processors"),
     "tensorboard": ("tensorboard", "training curves"),
 }
 """Extra -> (module, what it is for)."""

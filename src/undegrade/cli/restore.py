@@ -34,7 +34,8 @@ def command(
         str | None, typer.Option("--weights", "-w", help="Weights: a name (undegrade list weights) or a file.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
-    backend: Annotated[str, typer.Option(help="What runs the network: torch.")] = "torch",
+    backend: Annotated[str, typer.Option(help="torch, compile, onnx, openvino, or auto: the fastest here.")] = "torch",
+    dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bf16.")] = "auto",
     tile: Annotated[str, typer.Option(help="auto, none, official, or the side of the tiles in pixels.")] = "auto",
     max_memory: Annotated[int | None, typer.Option(help="MB that one tile may take; default: what is free.")] = None,
     strength: Annotated[float, typer.Option(help="0 leaves the picture as it is, 1 is the full result.")] = 1.0,
@@ -60,8 +61,6 @@ def command(
     """
     from undegrade import api
 
-    if backend != "torch":
-        raise UsageError(f"backend={backend}: this version has torch only")
     if retry_failed and manifest is None:
         raise UsageError("--retry-failed: failures are known from a manifest: give --manifest FILE")
     plan = {"recursive": recursive, "keep_format": keep_format, "shard": api.parse_shard(shard) if shard else None}
@@ -73,6 +72,8 @@ def command(
         "task": task or (None if weights else "denoising"),
         "weights": weights,
         "device": device,
+        "backend": backend,
+        "dtype": dtype,
         "tile": _tile(tile),
         "max_memory": None if max_memory is None else max_memory << 20,
         "strength": strength,
@@ -107,7 +108,7 @@ def command(
         if record is not None and record.before:
             watch.errors.print(f"undegrade: {record.before} files were settled before, says {record.path}")
         if json_file is not None:
-            options = {"tile": tile, "strength": strength, "ensemble": ensemble, "device": device}
+            options = {"tile": tile, "strength": strength, "ensemble": ensemble, "device": device, "backend": backend, "dtype": dtype}
             watch.write(json_file, options=options, before=record.before if record else 0)
     return max(status, failed)
 

@@ -27,6 +27,7 @@ DTYPES = {
 class Backend(Protocol):
     """Runs one network. Sizes are already right when ``run`` is called."""
 
+    name: str
     device: torch.device
 
     def run(self, x: Tensor) -> Tensor:
@@ -56,6 +57,7 @@ class TorchBackend:
         device: str | torch.device = "auto",
         dtype: str = "auto",
     ) -> None:
+        self.name = "torch"
         self.device = devices.pick(device)
         if dtype == "auto":
             self.dtype = torch.float16 if self.device.type == "cuda" else torch.float32
@@ -74,13 +76,17 @@ class TorchBackend:
             whole.begin()
             if self.dtype != torch.float32:
                 with torch.autocast(self.device.type, self.dtype):
-                    y: Tensor = self.module(x)
+                    y = self.forward(x)
                 y = y.float()
                 if torch.isfinite(y).all():
                     return y
                 whole.begin(again=True)
-            y = self.module(x)
-            return y.float()
+            return self.forward(x).float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The network, in whatever precision is set."""
+        y: Tensor = self.module(x)
+        return y
 
     def bytes_needed(self, height: int, width: int) -> int | None:
         """Working memory for an input of this size: tensors alive at the worst moment, found without computing."""

@@ -34,6 +34,7 @@ def load(
     preset: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    backend: str = "torch",
     **rest: Any,
 ) -> Restorer | Chain | Auto:
     """A Restorer, reusable for any number of pictures.
@@ -50,6 +51,7 @@ def load(
         preset: likewise, which preset.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         dtype: ``"auto"``, ``"float32"``, ``"float16"``, ``"bf16"``.
+        backend: ``"torch"``, ``"compile"``, ``"onnx"``, ``"openvino"``, or ``"auto"``, the fastest of the installed.
         **rest: parameters of the task (``sigma=25``), options of the Restorer (``tile``, ``strength``, ``ensemble``,
             ``max_memory``), and, with a file, ``local_train_size`` and numbers of the network.
 
@@ -60,7 +62,7 @@ def load(
     """
     chain, task, weights = _meaning(what, task, weights)
     options = Options(**{name: rest.pop(name) for name in list(rest) if name in _OPTIONS})
-    how: dict[str, Any] = {"device": device, "dtype": dtype, "options": options}
+    how: dict[str, Any] = {"device": device, "dtype": dtype, "backend": backend, "options": options}
     if chain:
         if weights is not None or network is not None or preset is not None:
             raise UsageError(f"{','.join(one.name for one in chain)}: several tasks choose their own weights")

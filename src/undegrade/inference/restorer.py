@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from undegrade.core import image as images
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture
+from undegrade.inference import runtimes
 from undegrade.inference.backend import Backend, TorchBackend
 from undegrade.inference.run import Options, Progress, run
 from undegrade.networks._spec import NetworkSpec
@@ -56,6 +57,7 @@ class Restorer:
         *,
         device: str | torch.device | None = None,
         dtype: str = "auto",
+        backend: str = "torch",
         **fields: Any,
     ) -> Restorer:
         """A Restorer around a module in memory, for example one in training.
@@ -65,11 +67,11 @@ class Restorer:
             spec, config, task: what it is.
             device: where to run it; default: where its parameters are.
             dtype: see ``TorchBackend``.
+            backend: what runs it, see ``runtimes.make``.
             **fields: further fields of the Restorer.
         """
         place = device if device is not None else next((p.device for p in net.parameters()), torch.device("cpu"))
-        backend = TorchBackend(net, spec.channels(config), place, dtype)
-        return cls(backend, spec, config, task, **fields)
+        return cls(runtimes.make(backend, net, spec, config, place, dtype), spec, config, task, **fields)
 
     @property
     def scale(self) -> int:
@@ -95,6 +97,7 @@ class Restorer:
             "training": asdict(card.training) if card and card.training else None,
             "scores": [asdict(score) for score in card.scores] if card else [],
             "device": str(self.backend.device),
+            "backend": self.backend.name,
         }
 
     def save_pretrained(self, folder: str | Path) -> Path:

@@ -14,7 +14,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Passes", "WholeInstanceNorm", "begin", "recording", "shared", "sharing", "using", "whole_mean"]
+__all__ = ["Passes", "WholeInstanceNorm", "apart", "begin", "recording", "shared", "sharing", "using", "whole_mean"]
 
 
 class Passes:
@@ -94,6 +94,12 @@ def recording() -> bool:
 def sharing() -> bool:
     """Whether the network runs on tiles or windows of a picture now."""
     return not torch.compiler.is_compiling() and _CURRENT.get() is not None
+
+
+def apart() -> bool:
+    """Whether every input has its own means now, so that a recorded graph of the network serves as well."""
+    passes = _CURRENT.get()
+    return passes is None or not (passes.recording or passes.found)
 
 
 def shared(value: Tensor) -> Tensor:

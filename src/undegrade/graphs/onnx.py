@@ -1,0 +1,64 @@
+"""ONNX files: run by ONNX Runtime and many others, on servers, phones and in browsers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from undegrade.core.device import threads
+from undegrade.core.errors import MissingExtraError, WeightsError
+from undegrade.graphs._graph import Format, Graph, Half, Run, quiet
+
+__all__ = ["FORMAT"]
+
+
+def write(graph: Graph, path: Path, half: bool = False) -> None:
+    """Write ``path``; ``half`` computes in float16.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("writing ONNX", "onnx") from error
+    axes = {0: "batch", 2: "height", 3: "width"}
+    with quiet():
+        # The exporter that records calls: the one on torch.export gives up at sizes computed from sizes (torch 2.13).
+        torch.onnx.export(
+            Half(graph) if half else graph,
+            (graph.example()[:1],),
+            str(path),
+            dynamo=False,
+            opset_version=18,
+            input_names=["x"],
+            output_names=["y"],
+            dynamic_axes={"x": axes, "y": {axis: f"{name}_out" if axis else name for axis, name in axes.items()}},
+        )
+
+
+def load(path: Path) -> Run:
+    """What runs the file on the CPU.
+
+    Raises:
+        MissingExtraError: ONNX Runtime is not installed.
+        WeightsError: it cannot read the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("running ONNX", "onnx") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = min(threads(), torch.get_num_threads())
+    options.log_severity_level = 3
+    try:
+        session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise WeightsError(f"{path}: ONNX Runtime cannot read it: {error}") from error
+    name = session.get_inputs()[0].name
+    return lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
+
+
+FORMAT = Format(suffix=".onnx", write=write, open=load, extra="onnx")
