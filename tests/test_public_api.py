@@ -25,6 +25,7 @@ NAMES = {
     "convert": "(checkpoint, output, **fields)",
     "create_network": "(network, preset=None, **numbers)",
     "evaluate": "(task, **settings)",
+    "export": "(what, output, format=None, **settings)",
     "from_pretrained": "(where, revision=None, **wish)",
     "degrade": "(image, task, seed=0, **strength)",
     "list_networks": "(pattern='*')",

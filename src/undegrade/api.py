@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from undegrade.inference.chain import Chain
     from undegrade.inference.manifest import Manifest
     from undegrade.inference.outcome import Outcome, Restores
+    from undegrade.inference.export import Exported
     from undegrade.inference.restorer import Restorer
     from undegrade.inference.scan import Job
     from undegrade.inference.video import Clip
@@ -35,7 +36,9 @@ __all__ = [
     "convert",
     "create_network",
     "data_layouts",
+    "bench",
     "evaluate",
+    "export",
     "from_pretrained",
     "list_networks",
     "list_presets",
@@ -156,6 +159,25 @@ def published(report: EvalReport) -> list[Comparison]:
     from undegrade.engine.published import published as compare
 
     return compare(report)
+
+
+def export(what: str | Path, output: str | Path, format: str | None = None, **settings: Any) -> Exported:  # noqa: A002
+    """Write weights for another runtime: ``export("denoising", "denoise.onnx")``; see ``undegrade.inference.export``.
+
+    Raises:
+        WeightsError: no such weights, or the file differs from torch; then none is left behind.
+        MissingExtraError: the format's package is not installed.
+    """
+    from undegrade.inference.export import export as write
+
+    return write(what, output, format, **settings)
+
+
+def bench(**settings: Any) -> dict[str, Any]:
+    """Time, memory, work and share of the machine's peak, as ``undegrade bench`` writes it; see ``engine.bench``."""
+    from undegrade.engine.bench import bench as measure
+
+    return measure(**settings)
 
 
 def check_data(root: str | Path | None = None, **settings: Any) -> CheckReport:

@@ -108,7 +108,8 @@ def command(
         if record is not None and record.before:
             watch.errors.print(f"undegrade: {record.before} files were settled before, says {record.path}")
         if json_file is not None:
-            options = {"tile": tile, "strength": strength, "ensemble": ensemble, "device": device, "backend": backend, "dtype": dtype}
+            options = {"tile": tile, "strength": strength, "ensemble": ensemble}
+            options |= {"device": device, "backend": backend, "dtype": dtype}
             watch.write(json_file, options=options, before=record.before if record else 0)
     return max(status, failed)
 

@@ -78,7 +78,7 @@ class WholePyramidAttention(PyramidAttention):
         values = [_patches(self.value(size)) for size in sizes]
         scores = _patches(self.query(x)).transpose(1, 2) @ torch.cat(sharp, 2)
         pasted = torch.cat(values, 2) @ scores.softmax(-1).transpose(1, 2)  # (B, 9 C, pixels)
-        parts = pasted.unflatten(2, (x.shape[2], x.shape[3])).chunk(9, 1)
+        parts = pasted.reshape(x.shape[0], -1, x.shape[2], x.shape[3]).chunk(9, 1)
         return x * self.residual + _overlaid(list(parts)) / 4
 
 

@@ -1,0 +1,163 @@
+"""Weights as a file of another runtime, checked against torch before anybody sees it."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from undegrade.core.errors import UsageError, WeightsError
+from undegrade.graphs import catalog
+from undegrade.graphs._graph import Format, Graph
+from undegrade.inference.backend import TorchBackend
+from undegrade.inference.load import load
+from undegrade.inference.restorer import Restorer
+from undegrade.inference.run import Options, run
+
+__all__ = ["LEAST_PSNR", "TOLERANCE", "Check", "Exported", "export"]
+
+TOLERANCE = 1e-5
+"""Largest difference of a float32 file to torch, over the largest value of the result (1 at least)."""
+
+LEAST_PSNR = 50.0
+"""dB, of a half-precision file against torch."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The file against torch on random pictures.
+
+    Attributes:
+        shape: (B, C, H, W).
+        difference: the largest, over the largest value of the result (1 at least).
+        psnr: in dB for a range of 1.
+    """
+
+    shape: tuple[int, ...]
+    difference: float
+    psnr: float
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written.
+
+    Attributes:
+        path: the file.
+        files: all files that belong to it.
+        format, dtype: as chosen.
+        weights: id of the weights.
+        least: smallest height and width that it takes.
+        scale: output size over input size.
+        checks: against torch.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    format: str
+    dtype: str
+    weights: str
+    least: int
+    scale: int
+    checks: tuple[Check, ...]
+
+
+def export(
+    what: str | Path,
+    output: str | Path,
+    format: str | None = None,  # noqa: A002  # the word of the public function
+    *,
+    dtype: Literal["float32", "float16"] = "float32",
+    **wish: Any,
+) -> Exported:
+    """Write a network with its weights for another runtime. Batch, height and width are dynamic, padding is inside.
+
+    Args:
+        what: a task, the id of weights, or a file of weights.
+        output: the file; without a suffix it gets the format's.
+        format: ``"onnx"``, ``"openvino"`` or ``"pt2"``; None takes what the suffix of ``output`` says.
+        dtype: ``"float16"`` halves the file; ONNX and pt2 then compute in float16, OpenVINO as its user asks.
+        **wish: what ``load`` takes: ``task``, ``network``, ``local_train_size``, task parameters such as ``scale=2``.
+
+    Raises:
+        UsageError: no such format or dtype, or several networks at once.
+        WeightsError: no such weights, or the file differs from torch; then none is left behind.
+        MissingExtraError: the format's package is not installed.
+    """
+    path, format, kind = _chosen(Path(output), format)  # noqa: A001
+    if dtype not in ("float32", "float16"):
+        raise UsageError(f"dtype={dtype}: files hold float32 or float16")
+    restorer = load(what, device="cpu", **wish)
+    if not isinstance(restorer, Restorer) or not isinstance(restorer.backend, TorchBackend):
+        raise UsageError(f"{what}: one network at a time can be exported; name its weights")
+    padding = restorer.card.padding if restorer.card else None
+    graph = Graph(restorer.backend.module, restorer.spec, restorer.config, padding)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
+        draft = Path(folder) / path.name
+        kind.write(graph, draft, dtype == "float16")
+        checks = _checked(restorer, graph, kind, draft, half=dtype == "float16")
+        files = tuple(path.parent / part.name for part in sorted(Path(folder).iterdir()))
+        for file in files:
+            shutil.move(Path(folder) / file.name, file)
+    name = restorer.card.id if restorer.card else str(what)
+    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks)
+
+
+def _chosen(path: Path, name: str | None) -> tuple[Path, str, Format]:
+    """The file's path, the format's name and the format."""
+    if name is None:
+        suffixes = {catalog.get(known).suffix: known for known in catalog.names()}
+        if path.suffix not in suffixes:
+            raise UsageError(f"{path}: name the format: {', '.join(catalog.names())}, or end in {', '.join(suffixes)}")
+        name = suffixes[path.suffix]
+    kind = catalog.get(name)
+    if path.suffix not in ("", kind.suffix):
+        raise UsageError(f"{path}: files of {name} end in {kind.suffix}")
+    return path.with_suffix(kind.suffix), name, kind
+
+
+def _checked(restorer: Restorer, graph: Graph, kind: Format, path: Path, *, half: bool) -> tuple[Check, ...]:
+    """Four sizes, one of them a batch.
+
+    Raises:
+        WeightsError: the file differs from torch.
+    """
+    opened = kind.open(path)
+    side = max(graph.least, 33)
+    generator = torch.Generator().manual_seed(0)
+    checks = []
+    for batch, height, width in (
+        (1, side, side + 5),
+        (2, side + 7, side),
+        (1, side + 31, side + 15),
+        (1, 2 * side, 48),
+    ):
+        x = torch.rand(batch, graph.channels, height, max(width, side), generator=generator)
+        check = _compared(opened(x), torch.cat([_by_torch(restorer, one[None]) for one in x]), x)
+        checks.append(check)
+        if (half and check.psnr < LEAST_PSNR) or (not half and check.difference > TOLERANCE):
+            raise WeightsError(
+                f"{path.name}: differs from torch by {check.difference:.1e} ({check.psnr:.0f} dB) at {check.shape}; "
+                "not written; try another format or float32"
+            )
+    return tuple(checks)
+
+
+def _by_torch(restorer: Restorer, x: Tensor) -> Tensor:
+    return run(restorer.backend, restorer.spec, restorer.config, x, Options(tile=None), card=restorer.card)
+
+
+def _compared(y: Tensor, expected: Tensor, x: Tensor) -> Check:
+    if y.shape != expected.shape:
+        raise WeightsError(f"a result of {tuple(y.shape)} where torch gives {tuple(expected.shape)}; not written")
+    error = float((y - expected).square().mean())
+    largest = max(1.0, float(expected.abs().max()))
+    psnr = -10 * math.log10(error) if error else math.inf
+    return Check(tuple(x.shape), float((y - expected).abs().max()) / largest, psnr)
