@@ -16,6 +16,10 @@ OPTIONAL = {
     "onnx": ("onnxruntime", "running and writing ONNX files"),
     "openvino": ("openvino", "the OpenVINO runtime, often the fastest on processors"),
     "tensorboard": ("tensorboard", "training curves"),
+    "video": ("av", "restoring videos"),
+    "report": ("matplotlib", "pictures of runs and scores (undegrade report)"),
+    "hub": ("huggingface_hub", "weights from and to a hub"),
+    "spandrel": ("spandrel", "checkpoints of other networks"),
 }
 """Extra -> (module, what it is for)."""
 
