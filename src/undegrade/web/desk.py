@@ -16,12 +16,14 @@ from pathlib import Path
 
 from undegrade.core.errors import UndegradeError
 from undegrade.web.limits import Limits
-from undegrade.web.worker import Answer, Order, work
+from undegrade.web.worker import READY, Answer, Order, work
 
 __all__ = ["BusyError", "Desk", "Job"]
 
 GRACE = 2.0
 """Seconds that a cancelled worker gets to stop between two tiles before its process is ended."""
+START = 120.0
+"""Seconds for a worker process to start."""
 TICK = 0.25
 
 
@@ -119,7 +121,7 @@ class Desk:
             thread.join(timeout=GRACE + 5)
 
     def _serve(self) -> None:
-        worker: _Worker | None = None
+        worker: _Worker | None = _Worker(self.target, self.device)
         try:
             while (job := self._next()) is not None:
                 if worker is None or not worker.process.is_alive():
@@ -142,7 +144,7 @@ class Desk:
 
     def _follow(self, job: Job, worker: _Worker) -> Answer | None:
         """The worker's answer; None when it crashed, or was to stop and did not."""
-        deadline = time.monotonic() + self.limits.seconds
+        deadline = time.monotonic() + (self.limits.seconds if worker.ready else START)
         asked_to_stop = False
         try:
             worker.pipe.send(job.order)
@@ -151,7 +153,11 @@ class Desk:
                     said = worker.pipe.recv()
                     if isinstance(said, Answer):
                         return said
-                    job.share = said
+                    if said == READY:
+                        worker.ready, job.begun = True, time.monotonic()
+                        deadline = job.begun + self.limits.seconds
+                    else:
+                        job.share = said
                 if (job.cancelled.is_set() or self._closed) and not asked_to_stop:
                     asked_to_stop = True
                     deadline = min(deadline, time.monotonic() + GRACE)
@@ -169,6 +175,7 @@ class _Worker:
     def __init__(self, target: Callable[[Connection, str], None], device: str) -> None:
         context = multiprocessing.get_context("spawn")  # no threads, no open files, no locks of the server's
         self.pipe, theirs = context.Pipe()
+        self.ready = False
         self.process: BaseProcess = context.Process(target=target, args=(theirs, device), daemon=True)
         self.process.start()
         theirs.close()

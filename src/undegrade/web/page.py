@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from undegrade.web.samples import FOLDER, Samples, sample
 __all__ = ["add_page"]
 
 TITLE = "undegrade"
+MAIN = "Any picture"
 HERO = (
     "<div class='ud-hero'><h1>Make pictures clear again</h1>"
     "<p>Takes out noise, rain, haze, snow, blur and JPEG blocks, and makes small pictures larger. Pictures are "
@@ -39,7 +41,7 @@ def add_page(app: FastAPI, desk: Desk, limits: Limits, folder: Path) -> list[str
     panel, samples = Panel(desk, limits, folder), Samples(desk, limits, folder / "samples")
     paths = []
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, limits.keep)) as blocks:
-        gr.Navbar(main_page_name="Any picture")
+        gr.Navbar(main_page_name=MAIN)
         gr.Markdown(HERO)
         panel.build()
         _foot(limits)
@@ -48,9 +50,17 @@ def add_page(app: FastAPI, desk: Desk, limits: Limits, folder: Path) -> list[str
         if row["name"] == "auto":
             continue
         with blocks.route(plain(row["name"]), f"/{row['name']}"):
+            gr.Navbar(main_page_name=MAIN)
             _task_page(row, panel, samples)
             _foot(limits)
         paths.append(f"/{row['name']}")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "SSR mode")  # said although nobody asked for it
+        _mount(app, blocks, limits)
+    return paths
+
+
+def _mount(app: FastAPI, blocks: Any, limits: Limits) -> None:
     gr.mount_gradio_app(
         app,
         blocks,
@@ -66,7 +76,6 @@ def add_page(app: FastAPI, desk: Desk, limits: Limits, folder: Path) -> list[str
         theme=_theme(),
         css=(resources.files("undegrade.web") / "static" / "page.css").read_text(encoding="utf-8"),
     )
-    return paths
 
 
 def _task_page(row: dict[str, Any], panel: Panel, samples: Samples) -> None:
@@ -126,4 +135,10 @@ def _theme() -> Any:
         radius_size="lg",
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
+    ).set(
+        body_text_color_subdued="*neutral_500",  # the theme's own is too pale to read
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        block_label_text_color="*primary_700",
+        block_title_text_color="*primary_700",
     )

@@ -73,7 +73,7 @@ class Panel:
             with gr.Column(scale=6, min_width=300):
                 status = gr.Markdown(_hint(), elem_classes="ud-status")
                 slider = gr.ImageSlider(
-                    label="Before and after: drag the line, zoom with the wheel or two fingers",
+                    label="Before and after",
                     interactive=False,
                     visible=False,
                     max_height=640,
@@ -252,21 +252,21 @@ class _Choice:
             titles = [(plain(row["name"]), row["name"]) for row in rows]
             self._add("task", gr.Dropdown(titles, value=first, label="What to take away", filterable=False))
         self._add("strength", gr.Slider(0, 1, value=1, step=0.05, label="Strength"))
-        of_task = {row["name"]: [one["name"] for one in row["parameters"]] for row in rows}
+        self.of_task = {row["name"]: [one["name"] for one in row["parameters"]] for row in rows}
+        self.rules = {one["name"]: one for row in rows for one in row["parameters"]}
         with gr.Accordion("More", open=False):
-            rules = {one["name"]: one for row in rows for one in row["parameters"]}
-            for name, rule in rules.items():
-                self._add(name, _control(rule, name in of_task[first]))
+            for name, rule in self.rules.items():
+                self._add(name, _control(rule, name in self.of_task[first]))
             those = gr.Dropdown(_weights(first), value="", label="Weights", filterable=False)
             self._add("weights", those)
             best = gr.Checkbox(label="Best quality: averages eight turned copies, eight times as slow")
             self._add("ensemble", best)
             self._add("keep_format", gr.Checkbox(label="Keep the file's format instead of PNG"))
         if task is None:
-            named = [self.inputs[self.names.index(name)] for name in rules]
+            named = [self.inputs[self.names.index(name)] for name in self.rules]
 
             def chosen(name: str) -> list[Any]:
-                own = [gr.update(visible=one in of_task[name], value=rules[one]["default"]) for one in rules]
+                own = [self._parameter(one, name) for one in self.rules]
                 return [gr.update(choices=_weights(name), value=""), *own]
 
             _button(self.inputs[0].change, chosen, self.inputs[0], [those, *named])
@@ -275,13 +275,17 @@ class _Choice:
         self.names.append(name)
         self.inputs.append(component)
 
+    def _parameter(self, name: str, task: str) -> Any:
+        return gr.update(visible=name in self.of_task[task], value=self.rules[name]["default"])
+
     def fields(self, values: Sequence[Any]) -> dict[str, Any]:
         """The controls' values as fields of a wish."""
         found = dict(zip(self.names, values, strict=True))
         if self.fixed is not None:
             found["task"] = self.fixed
         found["ensemble"] = 8 if found["ensemble"] else 1
-        return {name: value for name, value in found.items() if value is not None}
+        hidden = set(self.rules) - set(self.of_task[found["task"]])
+        return {name: value for name, value in found.items() if value is not None and name not in hidden}
 
 
 def _control(rule: dict[str, Any], visible: bool) -> Any:
@@ -405,6 +409,7 @@ def _told(answer: Answer) -> str:
     done = f"<b>Done</b> in {_seconds(answer.seconds)}, {width} × {height} pixels"
     lines.append(done + (f", with {html.escape(', '.join(used))}" if used else ""))
     lines += [html.escape(note) for note in answer.notes]
+    lines.append("<span class='ud-limits'>Drag the line to compare; zoom with the wheel or two fingers.</span>")
     return f"<div class='ud-card'>{'<br>'.join(lines)}</div>"
 
 

@@ -37,7 +37,8 @@ class Samples:
     async def shown(self, task: str) -> tuple[str, str] | None:
         """(before, after) for the slider; None when there is no sample or the server is too busy."""
         source = sample(task)
-        if task not in self._done and source is not None:
+        kept = all(Path(path).is_file() for path in self._done.get(task, ("",)))
+        if not kept and source is not None:
             order = Order(
                 source, self.folder / task, make_wish({"task": task}).for_load(), False, self.limits.pixels, True
             )

@@ -100,7 +100,7 @@ def make_app(
         from undegrade.web.page import add_page
 
         pages += add_page(app, desk, limits, folder / "page")
-    return Guard(app, limits, hosts=hosts, pages=pages, token=token, kept=_Kept(folder / "page"))
+    return Guard(app, limits, hosts=hosts, pages=pages, token=token, kept=_Kept(folder / "page", limits.keep))
 
 
 class _Server(uvicorn.Server):
@@ -140,15 +140,27 @@ def _patient(seconds: float) -> type[H11Protocol]:
 class _Kept:
     """Bytes below a folder, counted at most every few seconds; old files go at the same time."""
 
-    def __init__(self, folder: Path, every: float = 5) -> None:
-        self.folder, self.every = folder, every
+    def __init__(self, folder: Path, keep: float, every: float = 5) -> None:
+        self.folder, self.keep, self.every = folder, keep, every
         self.size, self.counted = 0, float("-inf")
 
     def __call__(self) -> int:
         if time.monotonic() - self.counted > self.every:
             self.counted = time.monotonic()
-            self.size = sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+            self.size = sum(self._size(path) for path in self.folder.rglob("*"))
         return self.size
+
+    def _size(self, path: Path) -> int:
+        try:
+            state = path.stat()
+            if not path.is_file():
+                return 0
+            if time.time() - state.st_mtime > self.keep:
+                path.unlink()
+                return 0
+        except FileNotFoundError:  # gone meanwhile
+            return 0
+        return state.st_size
 
 
 @contextmanager

@@ -10,13 +10,17 @@ import sys
 import traceback
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
 from undegrade.core.errors import UndegradeError
 
-__all__ = ["Answer", "Order", "work"]
+__all__ = ["READY", "Answer", "Order", "work"]
+
+READY = "ready"
+"""The first word of a worker."""
 
 SHOWN_PIXELS = 16_000_000
 """Larger pictures are shown reduced on the page; the file for download is never touched."""
@@ -78,9 +82,11 @@ class _StopError(BaseException):
 
 
 def work(connection: Connection, device: str) -> None:
-    """Answers orders until the pipe is closed: floats are shares that are done, an ``Answer`` is the last word."""
+    """Answers orders until the pipe is closed: with shares that are done, and an ``Answer`` as the last word."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the server's; it closes the pipe
     try:
+        import_module("undegrade.core.image")  # torch with it: seconds that the first visitor need not wait
+        connection.send(READY)
         while (order := connection.recv()) is not None:
             if isinstance(order, Order):  # anything else: a stop that came after its job was done
                 connection.send(_answered(order, connection, device))

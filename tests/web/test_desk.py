@@ -1,0 +1,71 @@
+"""The queue: everybody gets an answer, whatever the workers do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes import fake, order
+
+from undegrade.web import desk as desks
+from undegrade.web.desk import BusyError, Desk
+from undegrade.web.limits import Limits
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    monkeypatch.setattr(desks, "GRACE", 0.3)
+    made = Desk(Limits(queue=3, seconds=30), "cpu", fake)
+    yield made
+    made.close()
+
+
+def until_begun(job: desks.Job) -> None:
+    for _ in range(600):
+        if job.begun is not None and (job.share or job.order.load["task"] == "hang"):
+            return
+        job.cancelled.wait(0.05)
+    pytest.fail("no worker took the job")
+
+
+def test_answers_crashes_and_what_comes_after(desk: Desk, tmp_path: Path) -> None:
+    jobs = [desk.submit(order(tmp_path, what)) for what in ("refuse", "crash", "done")]
+    refused, crashed, done = (job.future.result(60) for job in jobs)
+    assert (refused.status, refused.error) == ("refused", "the file is damaged")  # no word of where it lies
+    assert crashed.status == "broken"
+    assert "code 7" in crashed.error
+    assert done.status == "done"
+    assert done.path == tmp_path / "done"
+    assert jobs[2].share == 0.5
+
+
+def test_full_queue_cancelling_and_closing(desk: Desk, tmp_path: Path) -> None:
+    tiles = desk.submit(order(tmp_path, "tiles"))
+    until_begun(tiles)
+    assert tiles.left() is not None
+    first, second, third = (desk.submit(order(tmp_path, "done")) for _ in range(3))
+    assert desk.full
+    with pytest.raises(BusyError, match="3 pictures wait"):
+        desk.submit(order(tmp_path, "done"))
+    assert [desk.place(job) for job in (tiles, first, third)] == [0, 1, 3]
+    desk.cancel(second)
+    assert second.future.result(0).status == "stopped"
+    desk.cancel(tiles)  # between two tiles: the process lives on
+    assert tiles.future.result(20).status == "stopped"
+    assert first.future.result(20).status == "done"
+    assert third.future.result(20).status == "done"
+    hanging = desk.submit(order(tmp_path, "hang"))
+    until_begun(hanging)
+    waiting = desk.submit(order(tmp_path, "done"))
+    desk.close()
+    assert hanging.future.result(20).status in ("stopped", "late")
+    assert waiting.future.result(0).error == "the server is going down"
+
+
+def test_what_never_ends_is_given_up(tmp_path: Path) -> None:
+    desk = Desk(Limits(seconds=0.5), "cpu", fake)
+    hanging, next_one = desk.submit(order(tmp_path, "hang")), desk.submit(order(tmp_path, "done"))
+    assert hanging.future.result(60).status == "late"
+    assert next_one.future.result(60).status == "done"
+    desk.close()

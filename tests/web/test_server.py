@@ -1,0 +1,181 @@
+"""The HTTP API of a real server: results, refusals, slow and vanishing clients."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pytest
+from conftest import Served
+from PIL import Image
+
+pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
+httpx = pytest.importorskip("httpx")
+
+
+@pytest.fixture(scope="module")
+def client(server: Served) -> Any:
+    with httpx.Client(base_url=server.address, timeout=120) as made:
+        yield made
+
+
+def png(size: int = 16) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (size, size), "teal").save(file, "PNG")
+    return file.getvalue()
+
+
+def connect(server: Served) -> socket.socket:
+    where = urlsplit(server.address)
+    return socket.create_connection((where.hostname, where.port), timeout=60)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_same_bytes_as_the_command(client: Any, photo: Path, by_command: Callable[..., bytes], keep: bool) -> None:
+    fields = {"task": "dejpeg", "strength": "0.7", "keep_format": str(keep).lower()}
+    answer = client.post("/api/restore", files={"picture": (photo.name, photo.read_bytes())}, data=fields)
+    assert answer.status_code == 200, answer.text
+    expected = by_command(photo, "-t", "dejpeg", "--strength", "0.7", *(["--keep-format"] if keep else []))
+    assert answer.content == expected
+    name = unquote(answer.headers["content-disposition"])
+    assert name.endswith("my phöto.restored.jpg" if keep else "my phöto.restored.png")
+    assert answer.headers["x-undegrade-weights"] == "jpeg_artifacts_fast"
+    assert Image.open(io.BytesIO(answer.content)).getexif()[0x010F] == "Camera maker"
+
+
+def test_sixteen_bits_and_pages(client: Any, tmp_path: Path, by_command: Callable[..., bytes]) -> None:
+    grey = np.random.default_rng(1).integers(0, 65536, (40, 50), dtype=np.uint16)
+    pages = [Image.fromarray(grey), Image.fromarray(grey[:20])]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    answer = client.post(
+        "/api/restore", files={"picture": ("a.tif", (tmp_path / "a.tif").read_bytes())}, data={"task": "denoise"}
+    )
+    assert answer.content == by_command(tmp_path / "a.tif", "-t", "denoise")
+    assert Image.open(io.BytesIO(answer.content)).mode == "I;16"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "fields", "status", "reason"),
+    [
+        ("a.png", b"no picture", {}, 400, "not a picture of a kind that is read"),
+        ("a.png", b"", {}, 400, "not a picture"),
+        ("../../../etc/a.png", png()[:60], {}, 400, "damaged"),
+        ("a.png", png(), {"task": "sr", "scale": "7"}, 400, "scale=7: choose one of 2, 3, 4"),
+        ("a.png", png(), {"task": "derain", "sigma": "3"}, 400, "unknown parameter of deraining 'sigma'"),
+        ("a.png", png(), {"url": "http://127.0.0.1/"}, 400, "unknown field 'url'"),
+        ("a.png", png(2000), {}, 400, "4 megapixels, the limit is 0"),
+        ("a.png", b"x" * (5 << 19), {}, 413, "at most"),
+        ("a.png", b"x" * (9 << 20), {}, 413, "at most"),
+    ],
+)
+def test_refusals_tell_the_reason(
+    client: Any, name: str, content: bytes, fields: dict[str, str], status: int, reason: str
+) -> None:
+    answer = client.post("/api/restore", files={"picture": (name, content)}, data=fields)
+    assert answer.status_code == status
+    assert reason in answer.json()["error"]
+    assert "/tmp" not in answer.text
+    assert "undegrade-" not in answer.text
+
+
+def test_forms_that_are_none(client: Any) -> None:
+    for request in (
+        {"content": b"x"},
+        {"data": {"task": "denoise"}},
+        {"json": {"picture": "http://127.0.0.1:1/a.png"}},
+        {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=y"}},
+        {"files": [("picture", png()), ("picture", png())]},
+        {"files": {"other": png()}},
+    ):
+        answer = client.post("/api/restore", **request)
+        assert answer.status_code == 400, answer.text
+        assert answer.json()["error"]
+    assert client.get("/api/restore").status_code == 405
+    assert client.get("/api/nothing").json() == {"error": "not found"}
+
+
+def test_tasks_and_docs_need_nothing_from_outside(client: Any) -> None:
+    tasks = client.get("/api/tasks").json()
+    assert tasks["schema"] == 1
+    assert next(row for row in tasks["tasks"] if row["name"] == "deraining")["weights"] == ["deraining_fast"]
+    described = client.get("/api/openapi.json").json()
+    form = described["paths"]["/api/restore"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert {"picture", "task", "strength", "weights", "keep_format"} <= set(form["properties"])
+    for path in ("/api/docs", "/api/docs.js", "/api/docs.css"):
+        answer = client.get(path)
+        assert answer.status_code == 200
+        assert "//" not in answer.text.replace("// Shows", "").replace("http://127", "")
+
+
+def test_page_files_of_others_and_addresses_stay_shut(client: Any) -> None:
+    assert client.get("/gradio_api/file=/etc/passwd").status_code == 403
+    assert client.get("/gradio_api/file=" + str(Path(__file__))).status_code == 403
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(1)
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/a.png"
+        data = {"data": [{"path": address, "meta": {"_type": "gradio.FileData"}}], "fn_index": 1, "session_hash": "x"}
+        assert client.post("/gradio_api/queue/join", json=data).status_code == 400
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_full_queue_is_503_and_nobody_is_lost(client: Any, photo: Path) -> None:
+    picture = photo.read_bytes()
+
+    def ask(_: int) -> Any:
+        return client.post(
+            "/api/restore", files={"picture": ("a.jpg", picture)}, data={"task": "dejpeg", "ensemble": "8"}
+        )
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(ask, range(20)))
+    busy = [answer for answer in answers if answer.status_code == 503]
+    done = [answer for answer in answers if answer.status_code == 200]
+    assert len(busy) + len(done) == 20
+    assert len(done) >= 4
+    assert busy
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in busy)
+    assert len({answer.content for answer in done}) == 1
+
+
+def test_cut_connections_leave_nothing_behind(server: Served, client: Any, photo: Path) -> None:
+    picture = photo.read_bytes()
+    head = (
+        "POST /api/restore HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+        f"Content-Length: {len(picture) + 90}\r\n\r\n--b\r\n"
+        'Content-Disposition: form-data; name="picture"; filename="a.jpg"\r\n\r\n'
+    )
+    for cut in (0, 100, len(picture) // 2):
+        with connect(server) as line:
+            line.sendall(head.encode() + picture[:cut])
+    for _ in range(60):
+        if client.get("/api/health").json()["waiting"] == 0:
+            break
+        time.sleep(0.5)
+    answer = client.post("/api/restore", files={"picture": ("a.jpg", picture)}, data={"task": "dejpeg"})
+    assert answer.status_code == 200
+
+
+def test_ctrl_c_answers_and_removes_the_files(serve: Callable[..., Served]) -> None:
+    served = serve("--token", "secret", "--timeout", "60")
+    with httpx.Client(base_url=served.address, timeout=60) as client:
+        assert client.get("/api/tasks").status_code == 401
+        answer = client.get("/api/tasks", headers={"Authorization": "Bearer secret"})
+        assert answer.status_code == 200
+    served.process.send_signal(2)
+    assert served.process.wait(60) in (0, 130, -2)
+
+
+def test_page_of_every_task(client: Any) -> None:
+    tasks = json.loads(client.get("/api/tasks").text)["tasks"]
+    for row in tasks:
+        if row["weights"] and row["name"] != "auto":
+            assert client.get(f"/{row['name']}").status_code == 200
