@@ -84,6 +84,7 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
         if bits == 16:
             return 1, partial(_deep_png, data)
     image = _open(data)
+    _refuse_bombs(image.width * image.height, max_pixels)  # counting frames may decode them
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     _refuse_bombs(image.width * image.height * count, max_pixels)
     notes = []
@@ -233,8 +234,8 @@ def _in(name: str) -> Iterator[None]:
             raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
         except MemoryError as error:
             raise InputError(f"{name}: too large for the memory of this machine") from error
-        # Decoders fail in many ways on damaged files.
-        except (ValueError, SyntaxError, TypeError, KeyError, IndexError, EOFError, AttributeError) as error:
-            raise InputError(f"{name}: the file is damaged ({error})") from error
+        # Decoders fail in nearly every way on damaged files.
+        except Exception as error:
+            raise InputError(f"{name}: the file is damaged ({' '.join(str(error).split())})") from error
         finally:
             Image.MAX_IMAGE_PIXELS = limit

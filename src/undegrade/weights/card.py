@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePath
 from typing import Any, Literal, TypeVar
 
 from undegrade.core.errors import WeightsError
@@ -138,6 +139,13 @@ class WeightsCard:
             raise WeightsError(
                 f"{source}: card schema {table['schema']}, this version reads {SCHEMA}: update undegrade"
             )
+        try:
+            return cls._from_table(table, source)
+        except (TypeError, AttributeError, ValueError) as error:
+            raise WeightsError(f"{source}: an entry of the card is of the wrong kind ({error})") from error
+
+    @classmethod
+    def _from_table(cls, table: dict[str, Any], source: str) -> WeightsCard:
         if "training" in table:
             table["training"] = _record(Training, table["training"], f"{source}: training")
         table["scores"] = tuple(_record(Score, entry, f"{source}: scores") for entry in table.get("scores", ()))
@@ -145,7 +153,13 @@ class WeightsCard:
             table[name] = {key: _frozen(value) for key, value in table.get(name, {}).items()}
         if "train_size" in table:
             table["train_size"] = _frozen(table["train_size"])
-        return _record(cls, table, source)
+        card = _record(cls, table, source)
+        for name in ("id", "title", "network", "file", "task", "sha256", "licence", "origin", "limits"):
+            if not isinstance(value := getattr(card, name), str):
+                raise WeightsError(f"{source}: {name}={value!r}: must be text")
+        if PurePath(card.file).name != card.file:
+            raise WeightsError(f"{source}: file={card.file!r}: must be the name of a file beside the card, no path")
+        return card
 
 
 def _frozen(value: Any) -> Any:

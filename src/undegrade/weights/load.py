@@ -101,7 +101,7 @@ def _locate(source: str | Path) -> tuple[Path, WeightsCard | None]:
     if path.is_dir():
         path = card_in(path)
     if path.suffix == ".toml" and path.is_file():
-        card = WeightsCard.from_toml(path.read_text(encoding="utf-8"), path.name)
+        card = store.read_card(path)
         return store.fetch(store.Stored(card, path.parent / card.file)), card
     if isinstance(source, str) and not path.exists() and path.name == source and not path.suffix:
         stored = store.find(source)

@@ -15,7 +15,7 @@ from typing import Any
 from undegrade.core.errors import UnknownNameError, WeightsError
 from undegrade.weights.card import WeightsCard
 
-__all__ = ["Stored", "entries", "fetch", "find", "home", "matching", "resolve"]
+__all__ = ["Stored", "entries", "fetch", "find", "home", "matching", "read_card", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -119,6 +119,18 @@ def fetch(stored: Stored) -> Path:
     return path
 
 
+def read_card(path: Path) -> WeightsCard:
+    """The card in a TOML file.
+
+    Raises:
+        WeightsError: it is none.
+    """
+    try:
+        return WeightsCard.from_toml(path.read_text(encoding="utf-8"), path.name)
+    except UnicodeDecodeError as error:
+        raise WeightsError(f"{path}: not a weights card: {error}") from error
+
+
 def _can(ability: Any, value: Any) -> bool:
     """Whether weights with this entry in their card's ``parameters`` serve ``value``; no entry means any value."""
     if ability is None:
@@ -133,20 +145,16 @@ def _can(ability: Any, value: Any) -> bool:
 def _shipped() -> Iterator[Stored]:
     folder = Path(str(resources.files("undegrade.weights")))
     for path in sorted((folder / "cards").glob("*.toml")):
-        card = _read(path)
+        card = read_card(path)
         yield Stored(card, folder / "files" / card.file)
 
 
 def _own() -> Iterator[Stored]:
     for path in sorted((home() / "weights").glob("*.toml")):
         try:
-            card = _read(path)
-        except (WeightsError, OSError, UnicodeDecodeError) as error:
+            card = read_card(path)
+        except (WeightsError, OSError) as error:
             # One bad file of the user's must not stop everything that only looks for weights.
             warnings.warn(f"{path}: left out: {error}", stacklevel=2)
             continue
         yield Stored(card, path.parent / card.file)
-
-
-def _read(path: Path) -> WeightsCard:
-    return WeightsCard.from_toml(path.read_text(encoding="utf-8"), path.name)
