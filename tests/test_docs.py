@@ -119,7 +119,8 @@ def put(path: Path) -> None:
         spec = next(catalog.get(name) for name in catalog.names() if preset in catalog.get(name).presets)
         config = spec.presets[preset]
         ours = spec.build(config).state_dict()
-        torch.save({name: ours[own] for name, own in spec.official(config).items() if own is not None}, path)
+        unused = torch.zeros(1)  # entries that the authors' files hold for nothing
+        torch.save({name: unused if own is None else ours[own] for name, own in spec.official(config).items()}, path)
     elif path.suffix.lower() in PICTURES:
         picture(path)
     elif path.suffix.lower() == ".mp4":

@@ -2,7 +2,7 @@
 
     >>> import undegrade
     >>> undegrade.list_tasks()  # doctest: +ELLIPSIS
-    ['defocus_deblurring', ...]
+    ['auto', 'defocus_deblurring', ...]
 
 Everything public is listed in ``__all__``; the functions live in ``undegrade.api`` and are imported when first used,
 so that ``import undegrade`` costs nothing.
