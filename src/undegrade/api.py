@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from undegrade.engine.published import Comparison
     from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
+    from undegrade.inference.export import Exported
     from undegrade.inference.manifest import Manifest
     from undegrade.inference.outcome import Outcome, Restores
-    from undegrade.inference.export import Exported
     from undegrade.inference.restorer import Restorer
     from undegrade.inference.scan import Job
     from undegrade.inference.video import Clip
     from undegrade.weights.card import WeightsCard
 
 __all__ = [
+    "bench",
     "check_data",
     "convert",
     "create_network",
     "data_layouts",
-    "bench",
     "evaluate",
     "export",
     "from_pretrained",

@@ -11,7 +11,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["OVERHEAD", "peak_bytes"]
+__all__ = ["OVERHEAD", "peak_bytes", "skeleton"]
 
 OVERHEAD = 2.0
 """Measured peak over counted peak: layout changes and scratch inside convolutions are not seen from outside."""
@@ -36,6 +36,14 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
+def skeleton(module: nn.Module) -> nn.Module:
+    """A copy on the meta device: shapes are worked out, nothing is computed, nothing is allocated."""
+    # Tensors without data are put into the copy's memo, so that the weights are not copied.
+    empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in module.parameters()}
+    empty |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
+    return deepcopy(module, empty)
+
+
 def peak_bytes(module: nn.Module, shape: tuple[int, ...]) -> int | None:
     """Working memory of ``module`` in float32 for an input of ``shape``, weights not counted.
 
@@ -44,15 +52,12 @@ def peak_bytes(module: nn.Module, shape: tuple[int, ...]) -> int | None:
     Returns:
         Bytes, or None for modules that look at values and so cannot run without data.
     """
-    # Tensors without data are put into the copy's memo, so that the weights are not copied.
-    empty: dict[int, Any] = {id(p): nn.Parameter(p.to("meta"), requires_grad=False) for p in module.parameters()}
-    empty |= {id(buffer): buffer.to("meta") for buffer in module.buffers()}
-    skeleton = deepcopy(module, empty)
+    copy = skeleton(module)
     x = torch.empty(shape, device="meta").contiguous(memory_format=torch.channels_last)
     live = _Live()
     try:
         with torch.no_grad(), live:
-            skeleton(x)
+            copy(x)
     except (RuntimeError, NotImplementedError):
         return None
     return int(live.peak * OVERHEAD) + x.nbytes

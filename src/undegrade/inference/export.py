@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ from undegrade.inference.load import load
 from undegrade.inference.restorer import Restorer
 from undegrade.inference.run import Options, run
 
-__all__ = ["LEAST_PSNR", "TOLERANCE", "Check", "Exported", "export"]
+__all__ = ["LEAST_PSNR", "TOLERANCE", "Check", "Exported", "export", "write"]
 
 TOLERANCE = 1e-5
 """Largest difference of a float32 file to torch, over the largest value of the result (1 at least)."""
@@ -73,7 +73,7 @@ def export(
     output: str | Path,
     format: str | None = None,  # noqa: A002  # the word of the public function
     *,
-    dtype: Literal["float32", "float16"] = "float32",
+    dtype: str = "float32",
     **wish: Any,
 ) -> Exported:
     """Write a network with its weights for another runtime. Batch, height and width are dynamic, padding is inside.
@@ -90,12 +90,26 @@ def export(
         WeightsError: no such weights, or the file differs from torch; then none is left behind.
         MissingExtraError: the format's package is not installed.
     """
+    path, format, _ = _chosen(Path(output), format)  # noqa: A001  # before weights are read
+    restorer = load(what, device="cpu", **wish)
+    if not isinstance(restorer, Restorer):
+        raise UsageError(f"{what}: one network at a time can be exported; name its weights")
+    return write(restorer, path, format, dtype=dtype)
+
+
+def write(
+    restorer: Restorer,
+    output: str | Path,
+    format: str | None = None,  # noqa: A002
+    *,
+    dtype: str = "float32",
+) -> Exported:
+    """Like ``export``, for the network of a Restorer that runs in torch."""
     path, format, kind = _chosen(Path(output), format)  # noqa: A001
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype={dtype}: files hold float32 or float16")
-    restorer = load(what, device="cpu", **wish)
-    if not isinstance(restorer, Restorer) or not isinstance(restorer.backend, TorchBackend):
-        raise UsageError(f"{what}: one network at a time can be exported; name its weights")
+    if not isinstance(restorer.backend, TorchBackend):
+        raise UsageError(f"backend={restorer.backend.name}: networks are exported from torch")
     padding = restorer.card.padding if restorer.card else None
     graph = Graph(restorer.backend.module, restorer.spec, restorer.config, padding)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,7 +120,7 @@ def export(
         files = tuple(path.parent / part.name for part in sorted(Path(folder).iterdir()))
         for file in files:
             shutil.move(Path(folder) / file.name, file)
-    name = restorer.card.id if restorer.card else str(what)
+    name = restorer.card.id if restorer.card else restorer.spec.name
     return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks)
 
 

@@ -1,0 +1,129 @@
+"""Networks as graphs: the same results as the network, any size, and files that hold to their check."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import small
+import torch
+from torch import Tensor
+
+from undegrade.core.errors import MissingExtraError, UnknownNameError, UsageError, WeightsError
+from undegrade.graphs import _forms, catalog, openvino
+from undegrade.graphs._graph import Graph
+from undegrade.inference import export as exporting
+from undegrade.inference.backend import TorchBackend
+from undegrade.inference.restorer import Restorer
+from undegrade.inference.run import Options, run
+from undegrade.networks import catalog as networks
+
+
+def graph_of(restorer: Restorer, **settings: object) -> Graph:
+    assert isinstance(restorer.backend, TorchBackend)
+    return Graph(restorer.backend.module, restorer.spec, restorer.config, **settings)  # type: ignore[arg-type]
+
+
+def by_torch(restorer: Restorer, x: Tensor) -> Tensor:
+    parts = [run(restorer.backend, restorer.spec, restorer.config, one[None], Options(tile=None)) for one in x]
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_a_graph_gives_the_result_of_its_network(name):
+    restorer = small.restorer(name)
+    graph = graph_of(restorer)
+    for height, width in ((graph.least, graph.least + 3), (graph.least + 9, graph.least + 6)):
+        x = torch.rand(2, 3, height, width)
+        expected = by_torch(restorer, x)
+        assert (graph(x) - expected).abs().max() < 1e-5 * expected.abs().max().clamp_min(1)
+
+
+@pytest.mark.parametrize("name", networks.names())
+def test_every_unit_with_a_form_is_replaced_and_the_network_is_left_alone(name):
+    module = small.restorer(name).backend.module
+    kinds = [type(unit) for unit in module.modules()]
+    copy = _forms.as_graph(module)
+    assert [type(unit) for unit in module.modules()] == kinds
+    assert not [unit for unit in copy.modules() if type(unit) in _forms.FORMS]
+    ours, theirs = dict(module.named_parameters()), dict(copy.named_parameters())
+    assert ours.keys() == theirs.keys()
+    assert all(theirs[key].data_ptr() == ours[key].data_ptr() for key in ours)  # shared, not copied
+
+
+def test_graphs_pad_with_zeros_where_the_weights_want_it():
+    restorer = small.restorer("resunet")
+    step = restorer.spec.multiple_of
+    x = torch.rand(1, 3, 2 * step - 3, 3 * step - 2)
+    expected = restorer.backend.run(torch.nn.functional.pad(x, (0, 2, 0, 3)))[..., : 2 * step - 3, : 3 * step - 2]
+    assert (graph_of(restorer, padding="zeros")(x) - expected).abs().max() < 1e-6
+    assert (graph_of(restorer)(x) - expected).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize(("kind", "name"), [("onnx", "panet"), ("onnx", "resunet"), ("pt2", "resunet")])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_file_holds_its_check(tmp_path, kind, name, dtype):
+    if kind == "onnx":
+        pytest.importorskip("onnx")
+        pytest.importorskip("onnxruntime")
+    if (kind, name, dtype) == ("onnx", "panet", "float16"):
+        pytest.skip("one half-precision file per kind is enough")
+    done = exporting.write(small.restorer(name), tmp_path / "network", kind, dtype=dtype)
+    assert done.path.suffix == catalog.get(kind).suffix
+    assert [file.exists() for file in done.files] == [True]
+    assert {path.name for path in tmp_path.iterdir()} == {file.name for file in done.files}
+    assert len({check.shape for check in done.checks}) == 4
+    assert max(check.difference for check in done.checks) < (1e-5 if dtype == "float32" else 1e-2)
+    assert min(check.psnr for check in done.checks) > 50
+
+
+@pytest.mark.parametrize("name", ["ccnet", "mhnet"])
+def test_an_openvino_file_holds_its_check(tmp_path, name):
+    pytest.importorskip("openvino")
+    done = exporting.write(small.restorer(name), tmp_path / "network.xml")
+    assert [file.suffix for file in done.files] == [".bin", ".xml"]
+    assert max(check.difference for check in done.checks) < 1e-5
+
+
+def test_a_file_that_differs_is_not_left_behind(tmp_path, monkeypatch):
+    restorer = small.restorer("resunet")
+    honest = Graph.forward
+    monkeypatch.setattr(Graph, "forward", lambda graph, x: honest(graph, x) + 1e-4)
+    with pytest.raises(WeightsError, match="differs from torch by 1.0e-04"):
+        exporting.write(restorer, tmp_path / "network.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("output", "settings", "message"),
+    [
+        ("network.tar", {}, "name the format: onnx, openvino, pt2"),
+        ("network.tar", {"format": "onnx"}, "files of onnx end in .onnx"),
+        ("network.onnx", {"dtype": "int4"}, "float32 or float16"),
+    ],
+)
+def test_what_cannot_be_written_is_said_before_work(tmp_path, output, settings, message):
+    with pytest.raises(UsageError, match=message):
+        exporting.write(small.restorer("resunet"), tmp_path / output, **settings)
+
+
+def test_unknown_format(tmp_path):
+    with pytest.raises(UnknownNameError, match="openvino"):
+        exporting.write(small.restorer("resunet"), tmp_path / "network", "openvin")
+
+
+@pytest.mark.parametrize(("package", "kind"), [("onnx", "onnx"), ("openvino", "openvino")])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package, kind):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingExtraError, match=rf"undegrade\[{kind}\]"):
+        exporting.write(small.restorer("resunet"), Path(tmp_path) / "network", kind)
+
+
+def test_openvino_takes_any_batch_and_size(tmp_path):
+    pytest.importorskip("openvino")
+    restorer = small.restorer("resunet")
+    runs = openvino.compiled(openvino.converted(graph_of(restorer)))
+    for shape in ((1, 3, 19, 40), (3, 3, 32, 17)):
+        x = torch.rand(shape)
+        assert (runs(x) - by_torch(restorer, x)).abs().max() < 1e-5
