@@ -130,7 +130,8 @@ def kills(bench: Bench) -> Result:
         if bench.random.random() < 0.8:  # while it works; otherwise while it starts
             bench.wait(process, before + bench.random.randint(1, max(1, share)))
         time.sleep(bench.random.random() * (0.3 if len(visible(bench.output)) > before else 3))
-        if process.poll() is not None:
+        if process.poll() is not None:  # done, or something is wrong: the last run will tell
+            process.communicate()
             break
         (os.killpg if killed % 2 else os.kill)(process.pid, signal.SIGKILL)
         process.communicate()
@@ -147,7 +148,8 @@ def kills(bench: Bench) -> Result:
     for name, (inode, changed) in published.items():
         stat = (bench.output / name).stat()
         losses += (stat.st_ino, stat.st_mtime_ns) != (inode, changed)
-    return Result(killed, losses, f"{len(found)} of {len(expected)} pictures, each once; {amid} kills amid the work")
+    seen = f"{len(found)} of {len(expected)} pictures, each once; {amid} kills amid the work"
+    return Result(killed, losses, seen if last.returncode == 0 else last.stderr[-300:])
 
 
 def dead_children(bench: Bench) -> Result:

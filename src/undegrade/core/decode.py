@@ -41,11 +41,11 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
         MissingExtraError: the format needs an optional package.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
-    with _in(name):
+    with _in(name, max_pixels):
         count, read = _opened(source if isinstance(source, bytes) else _content(Path(source), max_pixels), max_pixels)
         if count == 1:
             return 1, _handed_over([read(0)])
-    return count, (_read(name, read, index) for index in range(count))
+    return count, (_read(name, max_pixels, read, index) for index in range(count))
 
 
 def check_size(size: int, max_pixels: int) -> None:
@@ -66,8 +66,8 @@ def _handed_over(frames: list[Frame]) -> Iterator[Frame]:
         yield frames.pop()
 
 
-def _read(name: str, read: Callable[[int], Frame], index: int) -> Frame:
-    with _in(name):
+def _read(name: str, max_pixels: int, read: Callable[[int], Frame], index: int) -> Frame:
+    with _in(name, max_pixels):
         return read(index)
 
 
@@ -217,16 +217,17 @@ _LOCK = threading.RLock()
 
 
 @contextmanager
-def _in(name: str) -> Iterator[None]:
-    """Errors of reading the file ``name`` become one line; Pillow's own size limit and warnings are set aside."""
+def _in(name: str, max_pixels: int) -> Iterator[None]:
+    """Errors of reading the file ``name`` become one line; Pillow's size limit is set to ours, its warnings aside."""
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        # Later frames of a GIF may widen its canvas; Pillow then refuses what is beyond twice its limit.
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, -(-max_pixels // 2)
         try:
             yield
         except MissingExtraError:
             raise
-        except InputError as error:
+        except (InputError, Image.DecompressionBombError) as error:
             raise InputError(f"{name}: {error}") from error
         except FileNotFoundError as error:
             raise InputError(f"{name}: there is no such file") from error

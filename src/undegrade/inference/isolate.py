@@ -117,7 +117,7 @@ def _alone(
     progress: Callable[[int, float], None] | None,
 ) -> Outcome:
     """The outcome of a job that was in work when a child died: in a child of its own, again with smaller tiles."""
-    shrink = int(guilty)
+    shrink = int(guilty)  # others that were in work with it are most likely innocent
     while True:
         remove_parts(job)
         child = _Child(make, settings, shrink)
@@ -133,9 +133,9 @@ def _alone(
                     outcome = published(job, outcome, part, publish)
                     smaller = " with smaller tiles" if shrink else ""
                     note = f"the process that restored it {reason}; done again{smaller}"
-                    return replace(outcome, notes=(*outcome.notes, note)) if guilty or shrink else outcome
+                    return replace(outcome, notes=(*outcome.notes, note))
         except (EOFError, OSError):
-            reason, guilty = child.reason(), True
+            reason = child.reason()
             if shrink == SHRINKS:
                 remove_parts(job)
                 return failed(job, InputError(f"{job.source}: the process that restores it {reason}, {shrink} times"))
