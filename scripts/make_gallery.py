@@ -3,6 +3,7 @@
 Public photographs that scikit-image bundles are spoilt by our own models with a fixed seed, restored with the shipped
 weights, and shown as strips spoilt | restored | clean in docs/images/tasks. PSNR (RGB, 8 bits, the whole picture) goes
 into the block between two marker lines of docs/tasks/TASK.md, together with a table of the weights from their cards.
+Without a task named, the chart of docs/charts.md is drawn too, from the scores in docs/scores.
 
 Licences: astronaut, hubble_deep_field: NASA, public domain; rocket: SpaceX, CC0; chelsea, clock: S. van der Walt, CC0;
 coffee: R. Michel, CC0; camera: L. Varshney, CC0; brick, grass: CC0Textures, CC0.
@@ -11,6 +12,7 @@ coffee: R. Michel, CC0; camera: L. Varshney, CC0; brick, grass: CC0Textures, CC0
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,7 @@ import skimage.data
 from PIL import Image
 
 import undegrade
+from undegrade import api
 
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURES = DOCS / "images" / "tasks"
@@ -233,12 +236,22 @@ def write(task: str) -> None:
     page.write_text(f"{head}{START}\n\n{block(task, strips)}\n{END}{tail}", encoding="utf-8")
 
 
+def chart() -> None:
+    """Gain against time of all scores in docs/scores."""
+    with tempfile.TemporaryDirectory() as folder:
+        api.report([DOCS / "scores"], folder)
+        (DOCS / "images" / "scores.svg").write_bytes((Path(folder) / "scores.svg").read_bytes())
+
+
 def main() -> None:
-    """The tasks named on the command line, or all."""
+    """The tasks named on the command line, or all and the chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", help="names of tasks; all when left out")
-    for task in parser.parse_args().tasks or EXAMPLES:
+    named = parser.parse_args().tasks
+    for task in named or EXAMPLES:
         write(task)
+    if not named:
+        chart()
 
 
 if __name__ == "__main__":

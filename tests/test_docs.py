@@ -108,7 +108,7 @@ def put(path: Path) -> None:
         event = {"event": "train", "step": 50, "loss": 1.0, "lr": 0.1, "mpx_per_s": 1.0}
         (path / "log.jsonl").write_text(json.dumps(event) + "\n", encoding="utf-8")
         (path / "x.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
-    elif path.name == "scores":
+    elif path.name.endswith("scores"):
         mean = {"psnr": 30.0, "input_psnr": 20.0, "seconds": 0.1}
         path.mkdir(parents=True)
         (path / "one.json").write_text(
@@ -241,6 +241,23 @@ def test_doctests_of_the_pages() -> None:
 def test_doctests_of_the_code(module: str) -> None:
     __import__(module)
     assert doctest.testmod(sys.modules[module]).failed == 0
+
+
+TASKS = sorted(name for name in undegrade.list_tasks() if name != "auto")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_task_page_shows_what_works_and_what_does_not(task: str) -> None:
+    text = (ROOT / "docs" / "tasks" / f"{task}.md").read_text(encoding="utf-8")
+    works, fails = text.split("### Where it fails")
+    for part in (works, fails):
+        strips = re.findall(r"\]\(\.\./images/tasks/(.+?\.webp)\)", part)
+        assert strips
+        for strip in strips:
+            with Image.open(ROOT / "docs" / "images" / "tasks" / strip) as picture:
+                assert picture.size == (728, 200)
+    for weights in undegrade.list_weights(task=task):
+        assert f"| `{weights}` |" in fails, "run `make gallery`"
 
 
 def test_the_site_builds(tmp_path: Path) -> None:
