@@ -1,0 +1,166 @@
+"""Backends besides plain torch: when a graph runs, when torch does, and which one `auto` takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from undegrade.core.errors import MissingExtraError, UnknownNameError, UsageError
+from undegrade.inference import fastest, runtimes
+from undegrade.inference.backend import Backend, TorchBackend
+from undegrade.inference.restorer import Restorer
+from undegrade.inference.runtimes import CompiledBackend, GraphBackend
+from undegrade.networks.layers.whole import Passes, using
+
+LEAST = 8
+
+
+@pytest.fixture
+def graph(monkeypatch, probe) -> Callable[..., GraphBackend]:
+    """A GraphBackend whose graph adds one to what the network gives."""
+
+    def make(result: Callable[[Tensor], Tensor] | None = None) -> GraphBackend:
+        restorer = probe()
+        module = restorer.backend.module
+        monkeypatch.setattr(runtimes, "_recorded", lambda *_: (result or (lambda x: module(x).detach() + 1), LEAST))
+        return GraphBackend("openvino", module, restorer.spec, restorer.config)
+
+    return make
+
+
+def test_the_graph_runs(graph, picture):
+    backend, x = graph(), picture(16, 16)
+    assert torch.allclose(backend.run(x), backend.torch.run(x) + 1)
+    with using(Passes([])):  # a whole picture: each input has its own means
+        assert torch.allclose(backend.run(x), backend.torch.run(x) + 1)
+
+
+def test_torch_runs_where_means_are_shared(graph, picture):
+    backend, x = graph(), picture(16, 16)
+    for passes in (Passes(), Passes([[torch.zeros(1)]])):
+        with using(passes):
+            assert torch.equal(backend.run(x), backend.torch.run(x))
+
+
+def test_torch_runs_what_is_too_small_for_the_graph_and_what_it_spoils(graph, picture):
+    backend = graph()
+    x = picture(4, 16)
+    assert torch.equal(backend.run(x), backend.torch.run(x))
+    spoilt = graph(lambda x: x * torch.nan)
+    x = picture(16, 16)
+    assert torch.equal(spoilt.run(x), spoilt.torch.run(x))
+
+
+def test_a_restorer_runs_openvino_as_it_runs_torch(probe, picture):
+    pytest.importorskip("openvino")
+    plain = probe(scale=2)
+    restorer = Restorer.from_module(plain.backend.module, plain.spec, plain.config, backend="openvino")
+    assert restorer.info["backend"] == "openvino"
+    x = picture(51, 70)
+    assert (restorer.tensor(x) - plain.tensor(x)).abs().max() < 1e-5
+    # Tiles of several sizes, and networks that see the whole picture nowhere keep the graph on tiles.
+    assert (restorer.tensor(x, tile=32) - plain.tensor(x, tile=32)).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "error", "message"),
+    [
+        ("tensorflow", {}, UnknownNameError, "there are: auto, compile"),
+        ("openvino", {"device": "cuda"}, UsageError, "openvino runs on the cpu"),
+        ("onnx", {"dtype": "bf16"}, UsageError, "onnx computes in float32"),
+        ("openvino", {"dtype": "int4"}, UsageError, "choose one of auto, float32"),
+    ],
+)
+def test_impossible_wishes(probe, name, settings, error, message):
+    restorer = probe()
+    with pytest.raises(error, match=message):
+        runtimes.make(name, restorer.backend.module, restorer.spec, restorer.config, **settings)
+
+
+def test_a_missing_package_is_named(monkeypatch, probe):
+    monkeypatch.setitem(__import__("sys").modules, "openvino", None)
+    restorer = probe()
+    with pytest.raises(MissingExtraError, match=r"undegrade\[openvino\]"):
+        runtimes.make("openvino", restorer.backend.module, restorer.spec, restorer.config)
+
+
+def test_compile_leaves_shared_means_to_the_plain_network(monkeypatch, probe, picture):
+    settings = {}
+
+    def compiled(module, **given):
+        settings.update(given)
+        return lambda x: module(x) + 1
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    restorer = probe()
+    backend = CompiledBackend(restorer.backend.module, device="cpu")
+    assert settings == {"dynamic": True, "mode": "default"}
+    x = picture(16, 16)
+    assert torch.allclose(backend.run(x), restorer.backend.run(x) + 1)
+    with using(Passes([[torch.zeros(1)]])):
+        assert torch.equal(backend.run(x), restorer.backend.run(x))
+
+
+class Fake:
+    """Gives a constant."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, name: str, value: float) -> None:
+        self.name, self.value = name, value
+
+    def run(self, x: Tensor) -> Tensor:
+        return x + self.value
+
+    def bytes_needed(self, height: int, width: int) -> int | None:
+        return None
+
+
+def raising() -> Backend:
+    raise MissingExtraError("it", "onnx")
+
+
+@pytest.fixture
+def seconds(monkeypatch, tmp_path) -> dict[str, float]:
+    """What each fake backend takes, and an empty memory."""
+    table = {"torch": 3.0, "quick": 2.0, "wrong": 1.0}
+    monkeypatch.setenv("UNDEGRADE_HOME", str(tmp_path))
+    monkeypatch.setattr(fastest, "_time", lambda backend, x: table[backend.name])
+    return table
+
+
+CANDIDATES = {
+    "torch": lambda: Fake("torch", 0),
+    "quick": lambda: Fake("quick", 1e-6),
+    "wrong": lambda: Fake("wrong", 0.1),
+    "missing": raising,
+}
+
+
+def test_auto_takes_the_fastest_that_is_right_and_remembers_it(seconds):
+    x = torch.zeros(1, 3, 8, 8)
+    assert fastest.fastest(CANDIDATES, "net float32", x).name == "quick"
+    (entry,) = json.loads(fastest.memory().read_text()).values()
+    assert entry == {"fastest": "quick", "seconds": {"torch": 3.0, "quick": 2.0}}
+    seconds["quick"] = 9.0  # not measured again
+    assert fastest.fastest(CANDIDATES, "net float32", x).name == "quick"
+    assert fastest.fastest(CANDIDATES, "another float32", x).name == "torch"
+    fastest.memory().write_text("not JSON")
+    assert fastest.fastest(CANDIDATES, "net float32", x).name == "torch"
+
+
+def test_what_is_remembered_but_gone_is_measured_again(seconds):
+    x = torch.zeros(1, 3, 8, 8)
+    fastest.fastest(CANDIDATES, "net float32", x)
+    left = {name: make for name, make in CANDIDATES.items() if name != "quick"}
+    assert fastest.fastest(left, "net float32", x).name == "torch"
+
+
+def test_auto_is_torch_for_attention_over_all_pixels(probe):
+    restorer = probe(spec_fields={"tiling": "required"})
+    backend = runtimes.make("auto", restorer.backend.module, restorer.spec, restorer.config, "cpu")
+    assert isinstance(backend, TorchBackend)
