@@ -205,13 +205,14 @@ def block(task: str, strips: Mapping[str, tuple[Example, Strip]]) -> str:
 
 def weights_table(task: str) -> list[str]:
     """What the shipped cards say of a task's weights."""
-    lines = ["| weights | network | trained for | steps | what they are bad at |", "| --- | --- | --- | --- | --- |"]
-    for name in undegrade.list_weights(task=task):
-        card = undegrade.weights_card(name)
+    lines = ["| weights | network | trained for | steps |", "| --- | --- | --- | --- |"]
+    cards = [undegrade.weights_card(name) for name in undegrade.list_weights(task=task)]
+    for card in cards:
         what = ", ".join(f"{key} {_words(value)}" for key, value in card.parameters.items()) or "any"
         steps = f"{card.training.steps}" if card.training and card.training.steps else ""
-        lines.append(f"| `{name}` | `{card.preset or card.network}` | {what} | {steps} | {card.limits} |")
-    return lines
+        lines.append(f"| `{card.id}` | `{card.preset or card.network}` | {what} | {steps} |")
+    limits = {card.limits: card.id for card in reversed(cards) if card.limits}
+    return [*lines, "", *(f"- `{name}`: {words}" for words, name in reversed(limits.items()))]
 
 
 def _words(value: Any) -> str:
