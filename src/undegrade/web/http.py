@@ -31,6 +31,7 @@ from undegrade.web.worker import Answer, Order
 __all__ = ["make_api", "safe_suffix"]
 
 STATUS = {"refused": 400, "broken": 500, "stopped": 503, "late": 504}
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 POLL = 0.5
 """Seconds between two looks at whether a client is still there."""
 
@@ -108,8 +109,13 @@ def make_api(desk: Desk, limits: Limits, folder: Path) -> FastAPI:
     app.add_api_route("/api/tasks", tasks, methods=["GET"], response_model=None)
     app.add_api_route("/api/health", health, methods=["GET"], response_model=None)
     _add_docs(app)
+    app.add_api_route("/api/{rest:path}", _nothing, methods=list(METHODS), include_in_schema=False)
     _add_errors(app)
     return app
+
+
+async def _nothing() -> Response:
+    raise Refusal(404, "there is nothing here: /api/docs tells what there is, POST /api/restore restores")
 
 
 def safe_suffix(name: str) -> str:
