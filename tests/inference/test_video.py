@@ -156,6 +156,7 @@ def test_refusals(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_bytes(b"no video at all")
     with pytest.raises(InputError, match=r"bad.mp4"):
         restore_video(tmp_path / "bad.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.mp4", "clip.mkv"]
     with pytest.raises(InputError, match="no such file"):
         restore_video(tmp_path / "none.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="replace"):

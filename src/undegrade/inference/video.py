@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +128,9 @@ def restore_video(
         done = pieces.frames
         with av.open(str(source)) as container:
             video = _moving(container, source)
+            # Tell what the target cannot hold before hours are spent on it.
+            with av.open(BytesIO(), "w", format=_container(target)) as trial:
+                _copied(container, trial, video, target, [])
             total = video.frames or _estimate(container, video)
             frames = _numbered(islice(container.decode(video), done, None), video, done)
             count = done
@@ -147,7 +151,11 @@ def restore_video(
         target.parent.mkdir(parents=True, exist_ok=True)
         clip = _join(source, target, pieces, done)
     except av.error.FFmpegError as error:
+        pieces.forget_if_empty()
         raise InputError(f"{source}: {_line(error)}") from error
+    except InputError:
+        pieces.forget_if_empty()
+        raise
     shutil.rmtree(pieces.folder)
     return clip
 
@@ -173,6 +181,11 @@ class _Pieces:
     def frames(self) -> int:
         """Frames that are done."""
         return sum(map(len, self.stamps))
+
+    def forget_if_empty(self) -> None:
+        """Leaves nothing behind where nothing was done."""
+        if not self.stamps:
+            shutil.rmtree(self.folder)
 
     def path(self, number: int, suffix: str) -> Path:
         """Of a piece's file."""
