@@ -105,11 +105,11 @@ class Half(nn.Module):
 
     def __init__(self, graph: Graph) -> None:
         super().__init__()
-        self.graph = deepcopy(graph).half()
+        self.inner = deepcopy(graph).half()  # torch.fx keeps the name `graph` for itself
 
     def forward(self, x: Tensor) -> Tensor:
         """As the graph's."""
-        y: Tensor = self.graph(x.half())
+        y: Tensor = self.inner(x.half())
         return y.float()
 
 
