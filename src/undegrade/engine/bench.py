@@ -131,7 +131,7 @@ def gmacs(module: nn.Module, channels: int, height: int, width: int) -> float:
         except RuntimeError:  # pyramid attention does not run without data
             with FlopCounterMode(display=False) as counter:
                 module(torch.rand(shape))
-    return counter.get_total_flops() / 2e9
+    return float(counter.get_total_flops()) / 2e9
 
 
 def _shipped() -> list[dict[str, Any]]:

@@ -118,5 +118,5 @@ def as_graph(module: nn.Module) -> nn.Module:
     copy = deepcopy(module, shared).eval()
     for unit in copy.modules():
         if type(unit) in FORMS:
-            unit.__class__ = FORMS[type(unit)]  # type: ignore[assignment]
+            unit.__class__ = FORMS[type(unit)]
     return copy

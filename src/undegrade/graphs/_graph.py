@@ -118,7 +118,7 @@ def exported(graph: Graph, half: bool = False) -> ExportedProgram:
     side = {"min": graph.least, "max": LARGEST}
     shapes = {0: Dim("batch", min=1, max=1024), 2: Dim("height", **side), 3: Dim("width", **side)}
     with quiet():
-        program = torch.export.export(
+        program: ExportedProgram = torch.export.export(
             Half(graph) if half else graph,
             (graph.example(),),
             dynamic_shapes=(shapes,),
