@@ -1,9 +1,9 @@
-"""Res-U: plain residual convolutions in a shallow U, half resolution at the finest; ours, for the shipped weights.
+"""Res-U: plain residual convolutions in a shallow U, half resolution at the finest; ours, for the haze remover.
 
 The frame is DRUNet's (TPAMI 2021) at a sixteenth of its size, behind FFDNet's pixel unshuffle (TIP 2018). Dense 3x3
 convolutions run near a CPU's peak where depthwise ones wait for memory, so the first minutes of training bring more
-than those of an M3SNet of its size (docs/networks/resunet.md). Nothing in it looks at the whole picture, so tiles show
-no seams. A fresh network returns its input.
+than those of an M3SNet of its size; an hour evens that out (docs/networks/resunet.md). Nothing in it looks at the whole
+picture, so tiles show no seams. A fresh network returns its input.
 """
 
 from __future__ import annotations
@@ -153,7 +153,6 @@ SPEC = NetworkSpec(
     module=ResUNet,
     presets={
         "resunet_w64": ResUNetConfig(),
-        "resunet_w32": ResUNetConfig(widths=(32, 64, 128), blocks=(2, 2, 4)),
         # haze hangs on the whole scene: a quarter of the resolution, one level more
         "resunet_haze": ResUNetConfig(widths=(64, 96, 128, 160), blocks=(1, 2, 2, 3), shuffle=4, affine=True),
     },
