@@ -7,6 +7,8 @@ import copy
 import torch
 from torch import nn
 
+from undegrade.engine.sharding import local
+
 __all__ = ["Ema"]
 
 
@@ -26,7 +28,7 @@ class Ema:
         """Takes the weights of ``module`` in."""
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        mine, theirs = [p.data for p in self.module.parameters()], [p.data for p in module.parameters()]
+        mine, theirs = ([local(p.data) for p in one.parameters()] for one in (self.module, module))
         torch._foreach_lerp_(mine, theirs, 1.0 - decay)
         for own, new in zip(self.module.buffers(), module.buffers(), strict=True):
             own.copy_(new)

@@ -74,6 +74,8 @@ def _train(run: Run, log: RunLog) -> Path:
         if run.due(LOG_EVERY):
             log.event("train", run.step, loss=_finite(run.place.mean(loss), run), lr=rate, mpx_per_s=meter.read())
             log.advance(run.clock.progress)
+        if run.due(recipe.validate_every) or run.due(recipe.save_every):
+            run.gather()
         if run.leads and run.patches.validation and run.due(recipe.validate_every):
             run.scores = validate(run, log)
             if run.scores["mean"] > run.best:
@@ -107,6 +109,8 @@ def _step(run: Run, inputs: Tensor, targets: Tensor) -> Tensor:
     for number, (x, y) in enumerate(parts, start=1):
         # Gradients of all processes are averaged once, after the last micro-batch.
         waiting = number < len(parts) and isinstance(module, nn.parallel.DistributedDataParallel)
+        if run.sharded:
+            module.set_requires_gradient_sync(number == len(parts))  # type: ignore[operator]
         with module.no_sync() if waiting else contextlib.nullcontext():  # type: ignore[operator]
             with torch.autocast(inputs.device.type, DTYPES[recipe.precision], enabled=recipe.precision != "float32"):
                 loss = module(x, y) / len(parts)

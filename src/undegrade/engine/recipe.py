@@ -49,6 +49,8 @@ class Recipe:
         accumulate: micro-batches per step.
         ema: decay of the averaged weights, 0 = off.
         precision, channels_last, compile: how a step is computed.
+        parallel: how several processes share the work: each with the whole network (``ddp``), or with a slice of the
+            weights and optimiser states (``fsdp``), for networks that do not fit.
         start: weights to start from: a file, a weights id, or a run's checkpoint.
         seed, workers, cache_mb: of the stream of patches.
         save_every: steps between checkpoints.
@@ -86,6 +88,7 @@ class Recipe:
     precision: Precision = "float32"
     channels_last: bool = False
     compile: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     start: str | None = None
     seed: int = 1234
     workers: int = 0
@@ -157,6 +160,8 @@ class Recipe:
         for patch in self.patches:
             if patch.batch % self.accumulate:
                 raise UsageError(f"batch {patch.batch} cannot be cut into accumulate={self.accumulate} equal parts")
+        if self.parallel == "fsdp" and (self.optimiser == "muon" or self.precision == "fp16"):
+            raise UsageError("parallel=fsdp: choose optimiser adam or adamw, and precision float32 or bf16")
         for key in self.assumed:
             if key not in {f.name for f in fields(self)}:
                 raise UnknownNameError("recipe key in 'assumed'", key, [f.name for f in fields(self)])

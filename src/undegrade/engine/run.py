@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -19,7 +20,7 @@ from undegrade._version import __version__
 from undegrade.core.errors import UsageError
 from undegrade.data.loader import batches
 from undegrade.data.patches import Patches
-from undegrade.engine import checkpoint
+from undegrade.engine import checkpoint, sharding
 from undegrade.engine.ema import Ema
 from undegrade.engine.muon import Muon
 from undegrade.engine.recipe import Recipe
@@ -37,6 +38,7 @@ CONTINUABLE = {
     "save_every",
     "validate_every",
     "compile",
+    "parallel",
     "data",
     "card",
     "expected",
@@ -73,6 +75,7 @@ class Run:
 
     Attributes:
         step: optimiser steps done.
+        average: the network with the averaged weights, as of the last ``gather``.
         best: best mean validation score in dB.
         scores: of the latest validation.
     """
@@ -88,18 +91,24 @@ class Run:
             _start_from(self.net, self.spec, self.config, recipe.start)
         self.patches = open_patches(recipe, self.task)
         self.ema = Ema(self.net, recipe.ema)
+        self.average = self.ema.module
+        self.step, self.best, self.scores = 0, -math.inf, dict[str, float]()
+        saved = self._saved(folder / "last.pt") if (folder / "last.pt").exists() and not fresh else None
+        if saved:
+            self.net.load_state_dict(saved["net"])
+            self.ema.module.load_state_dict(saved["ema"])
+        self._whole: dict[str, Any] | None = None
+        self.module = self._wrapped()
         self.optimiser = _optimiser(self.net, recipe)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=recipe.precision == "fp16")
-        self.step, self.best, self.scores = 0, -math.inf, dict[str, float]()
         minutes = 0.0
-        if (folder / "last.pt").exists() and not fresh:
-            minutes = self._resume(folder / "last.pt")
+        if saved:
+            minutes = self._resume(saved)
         elif self.leads:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
             (folder / "log.jsonl").unlink(missing_ok=True)
         self.clock = Clock(recipe, minutes, place)
-        self.module = self._wrapped()
 
     @property
     def leads(self) -> bool:
@@ -137,18 +146,22 @@ class Run:
         self.step += 1
         self.clock.tick(self.step)
 
+    def gather(self) -> None:
+        """Brings ``average``, and what ``save`` writes, up to date; every process must call this."""
+        if self.sharded:
+            self._whole = sharding.whole(self._parts())
+            self.average.load_state_dict(self._whole["ema"])
+
     def save(self, name: str) -> None:
-        """Writes a checkpoint of this name into the run's folder."""
+        """Writes a checkpoint of this name into the run's folder, as of the last ``gather``."""
         state = {
             "step": self.step,
             "minutes": self.clock.minutes,
             "best": self.best,
             "scores": self.scores,
             "recipe": self.recipe.to_dict(),
-            "net": self.net.state_dict(),
-            "ema": self.ema.module.state_dict(),
+            **(self._whole or self._parts()),
             "ema_updates": self.ema.updates,
-            "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
             "version": __version__,
@@ -158,16 +171,32 @@ class Run:
     def pack(self) -> Path:
         """Writes the averaged weights with their card, usable by ``restore``; the card's path."""
         state = {"step": self.step, "minutes": self.clock.minutes, "scores": self.scores}
-        return pack_run(self.ema.module, self.recipe, state, self.folder)
+        return pack_run(self.average, self.recipe, state, self.folder)
+
+    @property
+    def sharded(self) -> bool:
+        """Whether each process holds only a slice of the weights."""
+        return self.recipe.parallel == "fsdp" and self.place.world > 1
+
+    def _parts(self) -> dict[str, Any]:
+        """What is spread over the processes when the run is sharded."""
+        states = {"net": self.net, "ema": self.ema.module, "optimiser": self.optimiser}
+        return {name: part.state_dict() for name, part in states.items()}
 
     def _wrapped(self) -> nn.Module:
+        _refuse_uneven(self.recipe, self.place.world)
         module: nn.Module = TrainStep(self.net, self.recipe.loss).train()
+        if self.sharded:
+            self.average = copy.deepcopy(self.ema.module)
+            sharding.shard(self.ema.module)
+            sharding.shard(module)
         if self.recipe.compile:
             module = torch.compile(module, dynamic=False)  # type: ignore[assignment]
-        return nn.parallel.DistributedDataParallel(module) if self.place.world > 1 else module
+        together = self.place.world > 1 and not self.sharded
+        return nn.parallel.DistributedDataParallel(module) if together else module
 
-    def _resume(self, path: Path) -> float:
-        """Takes everything over from a checkpoint; the minutes that were trained before."""
+    def _saved(self, path: Path) -> dict[str, Any]:
+        """The checkpoint of this run."""
         saved = checkpoint.load(path)
         before, now = Recipe.from_dict(saved["recipe"]).to_dict(), self.recipe.to_dict()
         changed = [key for key in now if now[key] != before[key] and key not in CONTINUABLE]
@@ -176,10 +205,13 @@ class Run:
                 f"{path.parent}: holds a run with other {', '.join(changed)}; "
                 "give another name, or start afresh (--fresh)"
             )
-        self.net.load_state_dict(saved["net"])
-        self.ema.module.load_state_dict(saved["ema"])
+        return saved
+
+    def _resume(self, saved: Mapping[str, Any]) -> float:
+        """Takes over from a checkpoint all but the weights; the minutes that were trained before."""
         self.ema.updates = saved["ema_updates"]
-        self.optimiser.load_state_dict(saved["optimiser"])
+        optimiser = saved["optimiser"]
+        self.optimiser.load_state_dict(sharding.slices(optimiser, self.optimiser) if self.sharded else optimiser)
         self.scaler.load_state_dict(saved["scaler"])
         torch.set_rng_state(saved["random"])
         self.step, self.best, self.scores = saved["step"], saved["best"], saved["scores"] or {}
@@ -216,6 +248,15 @@ class Clock:
             if self.place.world > 1:
                 dist.broadcast(share, 0)
             self.progress = max(self.progress, float(share))
+
+
+def _refuse_uneven(recipe: Recipe, world: int) -> None:
+    for patch in recipe.patches:
+        if patch.batch % (world * recipe.accumulate):
+            raise UsageError(
+                f"batch {patch.batch} cannot be dealt to {world} processes and accumulate={recipe.accumulate} in "
+                "equal parts: change the number of processes, accumulate, or patches"
+            )
 
 
 def open_patches(recipe: Recipe, task: Task) -> Patches:

@@ -20,7 +20,7 @@ def validate(run: Run, log: RunLog) -> dict[str, float]:
     The task's default protocol is the ruler, so a score says what the final evaluation will say of such pictures.
     """
     recipe, patches = run.recipe, run.patches
-    restorer = Restorer.from_module(run.ema.module, run.spec, run.config, run.task)
+    restorer = Restorer.from_module(run.average, run.spec, run.config, run.task)
     ruler, colours = protocol.get(run.task.protocol), run.spec.channels(run.config)
     scores: dict[str, float] = {}
     shown: list[Tensor] = []
