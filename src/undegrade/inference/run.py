@@ -122,7 +122,8 @@ def run(
         try:
             means = Passes([])
             if cut.tile != padded and spec.tiling == "discouraged":
-                room = _budget(backend, options) // max(1, _needed(backend, card)(SIDE, SIDE) or 1) * SIDE * SIDE
+                # Not what the card says: windows share their means, so they run in the form that takes more memory.
+                room = _budget(backend, options) // max(1, backend.bytes_needed(SIDE, SIDE) or 1) * SIDE * SIDE
                 means = whole_picture_means(network, x, cut, spec.min_size, room)
             with using(means):
                 return tiling.join(network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress)
