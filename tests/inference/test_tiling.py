@@ -76,3 +76,22 @@ def test_plan_fits_the_budget():
         assert needed(span.stop - span.start, span.stop - span.start) <= 10**7
     assert cut.tile[0] > 128
     assert tiling.plan(whole_picture, needed, 1).tile == (64, 64)
+
+
+def test_tiles_of_one_size_run_as_a_batch(probe, picture):
+    restorer, x, shapes = probe(), picture(150, 210), []
+
+    def network(part):
+        shapes.append(tuple(part.shape))
+        return restorer.backend.run(part)
+
+    cut = tiling.Plan((64, 64), 32, 4)
+    settings = {"padded": (152, 212), "scale": 1}
+    told = []
+    alone = tiling.join(network, x, cut, **settings)
+    count = len(shapes)
+    shapes.clear()
+    together = tiling.join(network, x, cut, **settings, together=4, progress=lambda done, total: told.append(done))
+    assert (together - alone).abs().max() < 1e-6
+    assert sum(shape[0] for shape in shapes) == count == told[-1]
+    assert max(shape[0] for shape in shapes) > 1

@@ -38,6 +38,9 @@ QUADRATIC_TILE = 128
 
 LEAST_TILE = 64
 
+MOST_TOGETHER = 16
+"""Tiles that run as a batch on a GPU, which small ones (of networks with attention over all pixels) do not fill."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -126,7 +129,16 @@ def run(
                 room = _budget(backend, options) // max(1, backend.bytes_needed(SIDE, SIDE) or 1) * SIDE * SIDE
                 means = whole_picture_means(network, x, cut, spec.min_size, room)
             with using(means):
-                return tiling.join(network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress)
+                return tiling.join(
+                    network,
+                    x,
+                    cut,
+                    padded=padded,
+                    mode=mode,
+                    scale=scale,
+                    progress=progress,
+                    together=_together(backend, card, cut, options),
+                )
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
@@ -170,6 +182,15 @@ def _budget(backend: Backend, options: Options) -> int:
         return options.max_memory
     free = free_memory(backend.device)
     return min(free // 2, HOST_BUDGET) if backend.device.type == "cpu" else int(0.7 * free)
+
+
+def _together(backend: Backend, card: WeightsCard | None, cut: tiling.Plan, options: Options) -> int:
+    """How many tiles run as a batch: one on the CPU, whose cores a tile keeps busy, on others what memory holds."""
+    if backend.device.type == "cpu":
+        return 1
+    band = 2 * (cut.context + tiling.FADE)
+    needed = _needed(backend, card)(cut.tile[0] + band, cut.tile[1] + band)
+    return 1 if needed is None else max(1, min(MOST_TOGETHER, _budget(backend, options) // max(1, needed)))
 
 
 def _needed(backend: Backend, card: WeightsCard | None) -> Callable[[int, int], int | None]:

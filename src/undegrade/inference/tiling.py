@@ -8,9 +8,10 @@ radius the joined result equals the whole picture's. docs/tiling.md has the meas
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, islice, pairwise
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,8 @@ from torch import Tensor
 from undegrade.ops.pad import pad
 
 __all__ = ["FADE", "Plan", "Span", "halved", "join", "plan", "spans"]
+
+T = TypeVar("T")
 
 FADE = 16
 """Pixels over which two tiles fade into each other."""
@@ -110,6 +113,7 @@ def join(
     mode: str = "reflect",
     scale: int = 1,
     progress: Callable[[int, int], None] | None = None,
+    together: int = 1,
 ) -> Tensor:
     """Run a network tile by tile.
 
@@ -123,6 +127,7 @@ def join(
         mode: how the picture is padded, ``"zeros"`` or a mode of ``ops.pad``.
         scale: output size over input size.
         progress: called with (tiles done, tiles in all).
+        together: how many tiles of one size run as a batch; ``run`` then gets (n, C, h, w).
 
     Returns:
         (1, C', scale * H, scale * W) on the device of ``x``.
@@ -132,16 +137,23 @@ def join(
         spans(length, whole, core, cut) for length, whole, core in zip(x.shape[-2:], padded, cut.tile, strict=True)
     )
     tiles = [(row, column) for row in rows for column in columns]
+    # Tiles of one size next to each other: most are of one size, those at the borders of a few others.
+    tiles.sort(key=lambda tile: [span.stop - span.start for span in tile])
     out: Tensor | None = None
-    for number, (row, column) in enumerate(tiles, start=1):
-        y = run(_cut(_cut(x, row, -2, mode), column, -1, mode)).to(x.device)
-        if len(tiles) == 1:
-            out = y[..., :height, :width].clone(memory_format=torch.contiguous_format)
-        else:
-            out = x.new_zeros(1, y.shape[1], height, width) if out is None else out
-            _add(out, y, row, column, scale)
-        if progress:
-            progress(number, len(tiles))
+    done = 0
+    for _, equal in groupby(tiles, key=lambda tile: [span.stop - span.start for span in tile]):
+        for batch in _batches(equal, together):
+            parts = [_cut(_cut(x, row, -2, mode), column, -1, mode) for row, column in batch]
+            y = run(parts[0] if len(parts) == 1 else torch.cat(parts)).to(x.device)
+            if len(tiles) == 1:
+                out = y[..., :height, :width].clone(memory_format=torch.contiguous_format)
+            else:
+                out = x.new_zeros(1, y.shape[1], height, width) if out is None else out
+                for result, (row, column) in zip(y.split(1), batch, strict=True):
+                    _add(out, result, row, column, scale)
+            done += len(batch)
+            if progress:
+                progress(done, len(tiles))
     assert out is not None
     return out
 
@@ -182,6 +194,12 @@ def _share(span: Span, scale: int, like: Tensor) -> tuple[slice, Tensor]:
     if span.inner[1]:
         weight = weight * ((last - centre) / fade + 0.5).clamp(0, 1)
     return place, weight
+
+
+def _batches(tiles: Iterable[T], size: int) -> Iterator[tuple[T, ...]]:
+    rest = iter(tiles)
+    while batch := tuple(islice(rest, size)):
+        yield batch
 
 
 def _down(value: int, multiple: int) -> int:
