@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs gallery dist clean
+.PHONY: demo test test-web load lint docs gallery dist clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,6 +22,20 @@ lint: $(VENV)/installed
 test: lint
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
+# The extra `web` and what drives a browser, on top of the rest.
+$(VENV)/web: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[web]" --group web
+	touch $@
+
+# The page and the HTTP API, in a real browser where there is one or apt-get can install it.
+test-web: $(VENV)/web
+	sh scripts/get_chromium.sh
+	$(BIN)/pytest tests/web -rs
+
+# 200 clients, hostile files, cut and hanging connections against a real server; a table of what was lost.
+load: $(VENV)/web
+	$(BIN)/python scripts/load.py
+
 # The site in docs/_build/html; warnings are errors, nothing is fetched.
 docs: $(VENV)/installed
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
@@ -30,7 +44,7 @@ docs: $(VENV)/installed
 gallery: $(VENV)/installed
 	$(BIN)/python scripts/make_gallery.py
 
-# Wheel and sdist, each installed into an empty environment and tried there.
+# Wheel and sdist, installed into an empty environment and tried there.
 dist: $(VENV)/installed
 	$(BIN)/python scripts/check_dist.py
 

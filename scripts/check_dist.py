@@ -1,8 +1,8 @@
-"""Builds wheel and sdist and tries each in an empty environment: `python scripts/check_dist.py` (`make dist`).
+"""Builds wheel and sdist and tries them in an empty environment: `python scripts/check_dist.py` (`make dist`).
 
-Each environment gets the package, then its extras, from the package index that pip is set up with (or only what
-``--find-links`` holds), within constraints.txt. There every command must start, every task must restore a made picture,
-and extras must answer as installed; without them the line that installs them must be said.
+It gets the wheel, then its extras, then the sdist in its place, from the package index that pip is set up with (or only what
+``--find-links`` holds), within constraints.txt. Every command must start, every task must restore a made picture, and
+`undegrade doctor` must tell of an extra how to install it, and once that is done, that it is there.
 """
 
 from __future__ import annotations
@@ -20,15 +20,13 @@ LIGHT = ("cv", "heif", "video", "report", "hub")
 """Extras that are small enough to be tried every time."""
 
 TRY = """
-import json, sys
 import numpy as np
 import undegrade
 from undegrade import cli
-from undegrade.tasks import catalog
 
 assert "site-packages" in undegrade.__file__, undegrade.__file__
 picture = np.random.default_rng(0).integers(0, 255, (40, 52, 3), np.uint8)
-for task in undegrade.list_tasks():
+for task in filter(lambda name: undegrade.list_weights(task=name), undegrade.list_tasks()):
     wish = {"pattern": "RGGB"} if task == "demosaicing" else {}
     given = picture[..., 0] if task == "demosaicing" else picture
     restored = undegrade.restore(given, task=task, **wish)
@@ -50,25 +48,28 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
 def build(folder: Path) -> list[Path]:
     """The wheel, made from the sdist, and the sdist."""
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT)
-    return sorted(folder.iterdir())
+    return [next(folder.glob("undegrade-*.whl")), next(folder.glob("undegrade-*.tar.gz"))]
 
 
-def try_out(artifact: Path, extras: tuple[str, ...], settings: list[str]) -> None:
-    """Installs one file into an empty environment and uses it, first without extras."""
+def try_out(wheel: Path, sdist: Path, extras: tuple[str, ...], settings: list[str]) -> None:
+    """Installs the wheel into an empty environment and uses it, then with its extras, then the sdist in its place."""
     with tempfile.TemporaryDirectory() as place:
         venv.create(place, with_pip=True)
         python = Path(place) / ("Scripts" if sys.platform == "win32" else "bin") / "python"
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *settings]
-        # The sdist is built with what this environment has; an isolated build would ask the index for hatchling.
-        run(*pip, "hatchling")
-        run(*pip, "--no-build-isolation", "--constraint", ROOT / "constraints.txt", artifact)
-        print(f"\n{artifact.name}")
-        print(run(python, "-c", TRY, cwd=Path(place)), end="")
+        pip += ["--constraint", ROOT / "constraints.txt"]
+        run(*pip, wheel)
+        print(f"\n{wheel.name}\n{run(python, '-c', TRY, cwd=Path(place))}", end="", flush=True)
         for extra in extras:
             print(f"extra {extra}: before {_answer(python, extra)}", end="", flush=True)
-            run(*pip, "--constraint", ROOT / "constraints.txt", f"undegrade[{extra}] @ {artifact.as_uri()}")
-            print(f", after {_answer(python, extra)}")
+            run(*pip, f"undegrade[{extra}] @ {wheel.as_uri()}")
+            print(f", after {_answer(python, extra)}", flush=True)
             assert _answer(python, extra) == "installed", extra
+        # Built with hatchling from here: an isolated build would fetch one of its own.
+        run(*pip, "hatchling")
+        run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "undegrade")
+        run(*pip, "--no-build-isolation", "--no-deps", sdist)
+        print(f"\n{sdist.name}\n{run(python, '-c', TRY, cwd=Path(place))}", end="", flush=True)
 
 
 def _answer(python: Path, extra: str) -> str:
@@ -88,9 +89,8 @@ def main() -> None:
     dist.mkdir(exist_ok=True)
     for old in [*dist.glob("undegrade-*.whl"), *dist.glob("undegrade-*.tar.gz")]:
         old.unlink()
-    for artifact in build(dist):
-        extras = tuple(filter(None, given.extras.split(","))) if artifact.suffix == ".whl" else ()
-        try_out(artifact, extras, settings)
+    wheel, sdist = build(dist)
+    try_out(wheel, sdist, tuple(filter(None, given.extras.split(","))), settings)
 
 
 if __name__ == "__main__":
