@@ -1,8 +1,8 @@
 """Builds wheel and sdist and tries them in an empty environment: `python scripts/check_dist.py` (`make dist`).
 
-It gets the wheel, then its extras, then the sdist in its place, from the package index that pip is set up with (or only what
-``--find-links`` holds), within constraints.txt. Every command must start, every task must restore a made picture, and
-`undegrade doctor` must tell of an extra how to install it, and once that is done, that it is there.
+It gets the wheel, then its extras, then the sdist in its place, from the package index that pip is set up with (or only
+what ``--find-links`` holds), within constraints.txt. Every command must start, every task must restore a made picture,
+and `undegrade doctor` must tell of an extra how to install it, and once that is done, that it is there.
 """
 
 from __future__ import annotations
