@@ -18,6 +18,7 @@ from undegrade.inference.backend import TorchBackend
 from undegrade.inference.restorer import Restorer
 from undegrade.inference.run import Options, run
 from undegrade.networks import catalog as networks
+from undegrade.networks.layers.local_pool import spread, window_mean, window_mean_everywhere
 
 
 def graph_of(restorer: Restorer, **settings: object) -> Graph:
@@ -50,6 +51,25 @@ def test_every_unit_with_a_form_is_replaced_and_the_network_is_left_alone(name):
     ours, theirs = dict(module.named_parameters()), dict(copy.named_parameters())
     assert ours.keys() == theirs.keys()
     assert all(theirs[key].data_ptr() == ours[key].data_ptr() for key in ours)  # shared, not copied
+
+
+@pytest.mark.parametrize("window", [(3, 4), (5, 40), (40, 6), (12, 17), (50, 60)])
+def test_window_means_of_graphs_are_those_of_networks(window):
+    x = torch.rand(2, 3, 12, 17) + 5
+    expected = spread(window_mean(x, window), 12, 17).expand_as(x)
+    assert (window_mean_everywhere(x, window) - expected).abs().max() < 1e-5
+
+
+def test_the_local_form_is_recorded_for_every_size(tmp_path):
+    pytest.importorskip("openvino")
+    restorer = small.restorer("nafsr")
+    local = restorer.spec.local
+    assert local is not None
+    module = local(restorer.backend.module, (24, 24))  # windows of 36: smaller and larger than the pictures below
+    runs = openvino.compiled(openvino.converted(Graph(module, restorer.spec, restorer.config)))
+    for shape in ((1, 3, 20, 30), (2, 3, 60, 50)):
+        x = torch.rand(shape)
+        assert (runs(x) - by_torch(restorer, x)).abs().max() < 1e-5
 
 
 def test_graphs_pad_with_zeros_where_the_weights_want_it():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from undegrade.networks.layers.whole import whole_mean
 
-__all__ = ["Window", "spread", "window_at", "window_mean"]
+__all__ = ["Window", "spread", "window_at", "window_mean", "window_mean_everywhere"]
 
 Window = tuple[int, int]
 """Height and width of a mean's window, in pixels of the map that it runs on."""
@@ -44,6 +44,8 @@ def window_mean(x: Tensor, window: Window | None) -> Tensor:
     height, width = x.shape[-2:]
     if window is None:
         return whole_mean(x)
+    if _recorded():
+        return window_mean_everywhere(x, window)
     if window[0] >= height and window[1] >= width:
         return x.mean((2, 3), keepdim=True)
     dtype = x.dtype
@@ -56,10 +58,32 @@ def window_mean(x: Tensor, window: Window | None) -> Tensor:
 
 def spread(means: Tensor, height: int, width: int) -> Tensor:
     """Repeat the outermost means until the map is ``height`` x ``width``; a single mean is left to broadcasting."""
-    if means.shape[-2] == means.shape[-1] == 1:
+    if _recorded() or means.shape[-2] == means.shape[-1] == 1:
         return means
     rows, columns = height - means.shape[-2], width - means.shape[-1]
     return F.pad(means, (columns // 2, (columns + 1) // 2, rows // 2, (rows + 1) // 2), mode="replicate")
+
+
+def window_mean_everywhere(x: Tensor, window: Window) -> Tensor:
+    """``spread(window_mean(x, window))`` without decisions about sizes: one recorded graph serves them all."""
+    dtype = x.dtype
+    x = x if dtype == torch.float64 else x.float()
+    centre = x.mean((2, 3), keepdim=True)
+    x = x - centre
+    for dim, size in ((3, window[1]), (2, window[0])):
+        length = x.shape[dim]
+        start = (torch.arange(length, device=x.device) - (size - 1) // 2).clamp(max=length - size).clamp(min=0)
+        stop = (start + size).clamp(max=length)
+        total = torch.cat([torch.zeros_like(x.narrow(dim, 0, 1)), x.cumsum(dim)], dim)
+        count = (stop - start).to(x.dtype)
+        x = total.index_select(dim, stop) - total.index_select(dim, start)
+        x = x / (count[:, None] if dim == 2 else count)
+    return (x + centre).to(dtype)
+
+
+def _recorded() -> bool:
+    """Whether a graph is made of the network now."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _running_mean(x: Tensor, size: int, dim: int) -> Tensor:
