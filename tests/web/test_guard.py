@@ -150,6 +150,18 @@ def test_silence_and_trickle_are_given_up() -> None:
     assert ask(Guard(echo, Limits(idle=0.2, rate=1000)), "POST", "/api/restore", slow, pause=0.03)[0] == 408
 
 
+def test_who_is_answered_before_the_end_is_hung_up_on() -> None:
+    guard, limits = Guard(echo, Limits(idle=0.2)), Limits(upload=1, request=1, idle=0.2)
+    assert ask(guard, "POST", "/api/restore", (b"x", b"y"))[1].get("connection") is None
+    assert ask(guard, content_length="0")[1].get("connection") is None
+    # What comes at once is taken in, so that the answer arrives; what does not come is not waited for.
+    assert ask(guard, "POST", "/nothing", (b"x", b"y"))[1].get("connection") is None
+    assert ask(guard, "POST", "/nothing", (b"x", b"y"), pause=0.15)[1]["connection"] == "close"
+    big = ask(Guard(echo, limits), "POST", "/gradio_api/upload", (b"xx", b"y"), content_length="3")
+    assert (big[0], big[1]["connection"]) == (413, "close")
+    assert ask(guard, "POST", "/api/restore", content_length="x")[0] == 200
+
+
 def test_token() -> None:
     guard = Guard(echo, Limits(), token="höchst geheim")
     assert ask(guard)[0] == 401

@@ -15,6 +15,7 @@ OPTIONAL = {
     "cv": ("cv2", "drawing faster degradations and the aligned defocus protocol"),
     "onnx": ("onnxruntime", "running and writing ONNX files"),
     "openvino": ("openvino", "the OpenVINO runtime, often the fastest on processors"),
+    "web": ("gradio", "the web page and the HTTP API (undegrade serve)"),
     "tensorboard": ("tensorboard", "training curves"),
     "video": ("av", "restoring videos"),
     "report": ("matplotlib", "pictures of runs and scores (undegrade report)"),

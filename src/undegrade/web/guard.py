@@ -96,8 +96,8 @@ class Guard:
         if scope["type"] != "http":  # gradio needs no web sockets
             await send({"type": "websocket.close", "code": 1008})
             return
-        answer = _Answer(send, scope, self.limits)
-        body = _Body(self, receive, int(_header(scope, "content-length") or -1), scope["path"])
+        body = _Body(self, receive, scope)
+        answer = _Answer(send, scope, self.limits, body)
         try:
             self._admit(scope)
             await body.check()
@@ -146,13 +146,16 @@ class Guard:
 class _Body:
     """The request's body on its way in: counted, timed, and looked through where gradio would follow an address."""
 
-    def __init__(self, guard: Guard, receive: Callable[..., Any], announced: int, path: str) -> None:
+    def __init__(self, guard: Guard, receive: Callable[..., Any], scope: Message) -> None:
         self.guard, self.limits, self._receive = guard, guard.limits, receive
-        self.announced, self.json = announced, path in JSON_PATHS
+        path, length = scope["path"], _header(scope, "content-length")
+        self.announced, self.json = int(length) if length.isdecimal() else -1, path in JSON_PATHS
         self.most = LARGEST_JSON if self.json else self.limits.request
         if path == "/api/restore":
             self.most = self.limits.upload + LARGEST_JSON  # the form's own lines
-        self.received, self.done = 0, False
+        self.received = 0
+        none = self.announced <= 0 and not _header(scope, "transfer-encoding")
+        self.done = none and scope["method"] in ("GET", "HEAD")
         self.begun = time.monotonic()
         self.held: list[Message] = []
 
@@ -182,19 +185,35 @@ class _Body:
             return self.held.pop()
         return dict(await self._receive()) if self.done else await self._next()
 
+    async def drain(self) -> bool:
+        """Takes in what is still to come and throws it away; whether that was all of it.
+
+        A connection that is closed while the other side sends is reset, and the answer in it is lost.
+        """
+        end, most = time.monotonic() + self.limits.idle, self.most
+        while not self.done and most > 0 and (left := end - time.monotonic()) > 0:
+            try:
+                message = await asyncio.wait_for(self._receive(), left)
+            except TimeoutError:
+                break
+            most -= len(message.get("body", b""))
+            self.done = message["type"] != "http.request" or not message.get("more_body", False)
+        return self.done
+
     async def _next(self) -> Message:
         patience = self.limits.idle + self.received / self.limits.rate - (time.monotonic() - self.begun)
         try:
             message: Message = await asyncio.wait_for(self._receive(), max(0.0, min(patience, self.limits.idle)))
         except TimeoutError:
-            raise Refusal(408, "the request comes too slowly", {"connection": "close"}) from None
+            self.most = 0  # waited for long enough
+            raise Refusal(408, "the request comes too slowly") from None
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.received += size
             self.guard.in_flight += size
             self.done = not message.get("more_body", False)
             if self.received > self.most:
-                raise Refusal(413, f"at most {_mb(self.most)} are taken", {"connection": "close"})
+                raise Refusal(413, f"at most {_mb(self.most)} are taken")
             if self.guard.in_flight > self.limits.in_flight:
                 raise Refusal(503, "too much is being sent at once: try again in a moment", {"retry-after": "5"})
         else:
@@ -205,8 +224,8 @@ class _Body:
 class _Answer:
     """The answer on its way out: security headers, a nonce for the page's own scripts, no endless waiting."""
 
-    def __init__(self, send: Callable[..., Any], scope: Message, limits: Limits) -> None:
-        self._send, self.limits = send, limits
+    def __init__(self, send: Callable[..., Any], scope: Message, limits: Limits, body: _Body) -> None:
+        self._send, self.limits, self.body = send, limits, body
         self.path, self.wants_page = scope["path"], "text/html" in _header(scope, "accept")
         self.nonce = secrets.token_urlsafe(16)
         self.begun = False
@@ -221,7 +240,9 @@ class _Answer:
             added = dict(HEADERS, **{"content-security-policy": POLICY.format(nonce=self.nonce)})
             if b"cache-control" not in named and not self.path.startswith(("/assets/", "/static/")):
                 added["cache-control"] = "no-store"
-            drop = {b"server", b"access-control-allow-origin", b"access-control-allow-credentials"}
+            if not await self.body.drain():  # who is answered need not go on sending, however slowly
+                added["connection"] = "close"
+            drop = {b"connection", b"server", b"access-control-allow-origin", b"access-control-allow-credentials"}
             headers = [(key, value) for key, value in headers if key not in drop]
             headers += [(key.encode(), value.encode()) for key, value in added.items()]
             message = {**message, "headers": headers}

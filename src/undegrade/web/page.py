@@ -136,6 +136,8 @@ def _theme() -> Any:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     ).set(
+        body_background_fill="*neutral_50",
+        block_background_fill="white",
         body_text_color_subdued="*neutral_500",  # the theme's own is too pale to read
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
