@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from undegrade.networks.ccnet import Strip
 from undegrade.networks.chair import ChannelFilter
 from undegrade.networks.layers.pyramid import LEVELS, NORM_FLOOR, SHARPNESS, PyramidAttention
+from undegrade.networks.layers.whole import whole_mean
 from undegrade.networks.mhnet import SelectiveAttention
 
 __all__ = ["FORMS", "as_graph"]
@@ -27,7 +28,7 @@ class ShiftedStrip(Strip):
     def forward(self, u: Tensor) -> Tensor:
         """(B, c, h, w) -> same shape; sides from one more than the taps reach."""
         size = self.taps.out_channels
-        taps = torch.sigmoid(F.conv2d(u.mean((2, 3), keepdim=True), self.taps.weight.to(u.dtype)))
+        taps = torch.sigmoid(F.conv2d(whole_mean(u), self.taps.weight.to(u.dtype)))
         reach, length = self.dilation * (size // 2), u.shape[self.axis]
         padded = F.pad(u, (0, 0, reach, reach) if self.axis == 2 else (reach, reach, 0, 0), mode="reflect")
         y = taps[:, :1] * padded.narrow(self.axis, 0, length)
@@ -41,7 +42,7 @@ class PaddedChannelFilter(ChannelFilter):
 
     def forward(self, u: Tensor) -> Tensor:
         """(B, C, h, w) -> same shape."""
-        weights = torch.tanh(self.norm(self.taps(u.mean((2, 3), keepdim=True))))
+        weights = torch.tanh(self.norm(self.taps(whole_mean(u))))
         left, centre, right = weights.chunk(3, 1)
         above = torch.cat([right[:, :1] + left[:, :1], right[:, 1:-1]], 1) * self.gamma[:-1]
         below = torch.cat([left[:, 1:-1], left[:, -1:] + right[:, -1:]], 1) * self.gamma[1:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +23,28 @@ def _openvino() -> Any:
     return openvino
 
 
-def converted(graph: Graph) -> Any:
-    """The graph as an ``openvino.Model``.
+def converted(graph: Graph, means: Sequence[torch.Tensor] = ()) -> Any:
+    """The graph as an ``openvino.Model``; with ``means`` it takes such as further inputs, see ``traced``.
 
     Raises:
         MissingExtraError: OpenVINO is not installed.
     """
     openvino = _openvino()
-    recorded = traced(graph)
+    recorded = traced(graph, means)
+    shapes = [[-1, graph.channels, -1, -1], *(list(mean.shape) for mean in means)]
     with quiet():
-        shape = openvino.PartialShape([-1, graph.channels, -1, -1])
-        model = openvino.convert_model(recorded, example_input=graph.example()[:1], input=[shape])
+        model = openvino.convert_model(
+            recorded,
+            example_input=(graph.example()[:1], *means),
+            input=[openvino.PartialShape(shape) for shape in shapes],
+        )
     for port, name in ((model.inputs[0], "x"), (model.outputs[0], "y")):
         port.get_tensor().set_names({name})
     return model
 
 
-def compiled(model: Any, precision: str = "f32") -> Run:
-    """What runs a model or a file of one on the CPU.
+def compiled(model: Any, precision: str = "f32") -> Callable[..., torch.Tensor]:
+    """What runs a model or a file of one on the CPU, called with the picture and, where it takes them, the means.
 
     Args:
         model: ``openvino.Model`` or path.
@@ -55,8 +60,8 @@ def compiled(model: Any, precision: str = "f32") -> Run:
         settings["EXECUTION_MODE_HINT"] = "ACCURACY"
     program = openvino.Core().compile_model(model, "CPU", settings)
 
-    def run(x: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(program(x.contiguous().numpy())[0].copy())
+    def run(*inputs: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(program([each.contiguous().numpy() for each in inputs])[0].copy())
 
     return run
 

@@ -1,7 +1,7 @@
-"""What can run a network besides plain torch: torch.compile, ONNX Runtime, OpenVINO; and which of them is fastest here.
+"""What can run a network besides plain torch: torch.compile, ONNX Runtime, OpenVINO; and which is fastest here.
 
-A recorded graph has no door through which means of a whole picture could come in (``networks.layers.whole``). Tiles of
-a network that needs them, and the windows that they are taken from, are therefore run by torch.
+The windows from which tiles get the means of a whole picture (``networks.layers.whole``) are run by torch. For the
+tiles OpenVINO runs a second graph that takes the means as inputs; ONNX Runtime leaves them to torch.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.graphs._graph import Graph
 from undegrade.inference.backend import Backend, TorchBackend
 from undegrade.inference.fastest import fastest
 from undegrade.networks._spec import NetworkSpec
@@ -124,36 +125,51 @@ class GraphBackend:
         self.name, self.device = name, torch.device("cpu")
         self.torch = TorchBackend(module, spec.channels(config), "cpu", "float32")
         self.module = self.torch.module
-        self._run, self._least = _recorded(name, module, spec, config, _PRECISIONS[dtype])
+        self._graph = Graph(module, spec, config)
+        self._precision = _PRECISIONS[dtype]
+        self._run = _recorded(name, self._graph, self._precision)
+        self._on_tiles: Callable[..., Tensor] | None = None
 
     def run(self, x: Tensor) -> Tensor:
         """(B, C, H, W) float32 -> (B, C', sH, sW) float32 on the CPU."""
-        if not whole.apart() or min(x.shape[-2:]) < self._least:
+        x = x.float()
+        if min(x.shape[-2:]) < self._graph.least:
             return self.torch.run(x)
+        if not whole.apart():
+            return self.torch.run(x) if whole.recording() or self.name != "openvino" else self._tile(x)
         whole.begin()
-        y = self._run(x.float())
+        y = self._run(x)
         return y if torch.isfinite(y).all() else self.torch.run(x)
+
+    def _tile(self, x: Tensor) -> Tensor:
+        """With the means of the whole picture."""
+        from undegrade.graphs import openvino
+
+        whole.begin()
+        means = whole.fixed()
+        assert means is not None
+        means = [mean.float() for mean in means]
+        if self._on_tiles is None:
+            with whole.using(whole.Passes([])):
+                self._on_tiles = openvino.compiled(openvino.converted(self._graph, means), self._precision)
+        return self._on_tiles(x, *means)
 
     def bytes_needed(self, height: int, width: int) -> int | None:
         """Working memory for an input of this size, as torch's."""
         return self.torch.bytes_needed(height, width)
 
 
-def _recorded(
-    name: str, module: nn.Module, spec: NetworkSpec[Any], config: Any, precision: str
-) -> tuple[Callable[[Tensor], Tensor], int]:
-    """What runs the network, and the smallest side that it takes."""
+def _recorded(name: str, graph: Graph, precision: str) -> Callable[[Tensor], Tensor]:
+    """What runs the network."""
     from undegrade.graphs import catalog, openvino
-    from undegrade.graphs._graph import Graph
 
-    graph = Graph(module, spec, config)
     if name == "openvino":
-        return openvino.compiled(openvino.converted(graph), precision), graph.least
+        return openvino.compiled(openvino.converted(graph), precision)
     file = catalog.get(name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"network{file.suffix}"
         file.write(graph, path, False)
-        return file.open(path), graph.least
+        return file.open(path)
 
 
 def _fastest(module: nn.Module, spec: NetworkSpec[Any], config: Any, device: str | torch.device, dtype: str) -> Backend:

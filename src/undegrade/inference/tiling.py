@@ -149,7 +149,7 @@ def join(
                 out = y[..., :height, :width].clone(memory_format=torch.contiguous_format)
             else:
                 out = x.new_zeros(1, y.shape[1], height, width) if out is None else out
-                for result, (row, column) in zip(y.split(1), batch, strict=True):
+                for result, (row, column) in zip(torch.split(y, 1), batch, strict=True):
                     _add(out, result, row, column, scale)
             done += len(batch)
             if progress:

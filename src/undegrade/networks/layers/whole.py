@@ -14,7 +14,18 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Passes", "WholeInstanceNorm", "apart", "begin", "recording", "shared", "sharing", "using", "whole_mean"]
+__all__ = [
+    "Passes",
+    "WholeInstanceNorm",
+    "apart",
+    "begin",
+    "fixed",
+    "recording",
+    "shared",
+    "sharing",
+    "using",
+    "whole_mean",
+]
 
 
 class Passes:
@@ -22,12 +33,15 @@ class Passes:
 
     Args:
         found: what an earlier recording found, to be used from now on; None records.
+
+    Attributes:
+        number: of the pass that has begun, where means are used.
     """
 
     def __init__(self, found: list[list[Tensor]] | None = None) -> None:
         self.recording = found is None
         self.found: list[list[Tensor]] = [] if found is None else found
-        self._number, self._place = -1, 0
+        self.number, self._place = -1, 0
 
     @classmethod
     def average(cls, records: Sequence[tuple[Passes, int]]) -> Passes:
@@ -50,7 +64,7 @@ class Passes:
                 self.found.pop()
             self.found.append([])
         elif self.found and not again:
-            self._number = (self._number + 1) % len(self.found)
+            self.number = (self.number + 1) % len(self.found)
 
     def meet(self, value: Tensor) -> Tensor:
         """What stands for ``value`` (B, ...), a mean over each input of the batch."""
@@ -61,7 +75,7 @@ class Passes:
         if not self.found:
             return value
         self._place += 1
-        return self.found[self._number][self._place - 1].to(value.dtype).expand_as(value)
+        return self.found[self.number][self._place - 1].to(value.dtype).expand_as(value)
 
 
 _CURRENT: ContextVar[Passes | None] = ContextVar("passes", default=None)
@@ -100,6 +114,12 @@ def apart() -> bool:
     """Whether every input has its own means now, so that a recorded graph of the network serves as well."""
     passes = _CURRENT.get()
     return passes is None or not (passes.recording or passes.found)
+
+
+def fixed() -> list[Tensor] | None:
+    """The means that stand for those of the pass that has begun, in the order in which the network meets them."""
+    passes = _CURRENT.get()
+    return None if passes is None or passes.recording or not passes.found else passes.found[passes.number]
 
 
 def shared(value: Tensor) -> Tensor:
