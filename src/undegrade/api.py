@@ -49,6 +49,7 @@ __all__ = [
     "prepare_data",
     "published",
     "restore",
+    "serve",
     "train",
     "weights_card",
 ]
@@ -326,6 +327,21 @@ def restore_video(source: str | Path, target: str | Path, restorer: Restorer | C
     from undegrade.inference.video import restore_video as run
 
     return run(source, target, restorer, **settings)
+
+
+def serve(host: str = "127.0.0.1", port: int = 7860, **settings: Any) -> None:
+    """The web page and the HTTP API, until Ctrl-C; see ``undegrade.web.server.serve`` for all settings.
+
+    Raises:
+        MissingExtraError: the packages of the extra ``web`` are not installed.
+        UsageError: the port is taken, or a cap makes no sense.
+    """
+    from undegrade.web import prepare
+
+    prepare()
+    from undegrade.web.server import serve as run
+
+    run(host, port, **settings)
 
 
 def catalogue(kind: str, pattern: str = "*") -> list[dict[str, Any]]:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from importlib import util
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-
-from undegrade.core.errors import MissingExtraError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -32,20 +28,10 @@ def command(
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Serve the web page and the HTTP API, on this machine only unless --host says otherwise. Ctrl-C ends it."""
-    if util.find_spec("gradio") is None:
-        raise MissingExtraError("the web page", "web")
-    # Before gradio is imported: no word to anybody else, whatever is asked for in the environment.
-    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}
-    from undegrade.web.limits import Limits
-    from undegrade.web.server import serve
+    from undegrade import api
 
-    limits = Limits(
-        upload=int(max_upload * (1 << 20)),
-        pixels=int(max_pixels * 1e6),
-        queue=queue,
-        workers=workers,
-        seconds=timeout,
-    )
+    caps = {"queue": queue, "workers": workers, "seconds": timeout}
+    caps |= {"upload": int(max_upload * (1 << 20)), "pixels": int(max_pixels * 1e6)}
 
     def ready(address: str) -> None:
         typer.echo(f"undegrade is at {address} (API: {address}/api/docs); Ctrl-C ends it")
@@ -58,5 +44,4 @@ def command(
 
             webbrowser.open(address + (f"/?token={token}" if token else ""))
 
-    options: dict[str, Any] = {"device": device, "token": token, "hosts": tuple(allow_host or ())}
-    serve(host, port, limits, ready=ready, **options)
+    api.serve(host, port, device=device, token=token, hosts=tuple(allow_host or ()), ready=ready, **caps)

@@ -12,3 +12,23 @@
 
 docs/security.md is the threat model that these follow.
 """
+
+from __future__ import annotations
+
+import os
+from importlib import util
+
+from undegrade.core.errors import MissingExtraError
+
+__all__ = ["prepare"]
+
+
+def prepare() -> None:
+    """To be called before gradio is imported: it must be there, and say no word to other hosts.
+
+    Raises:
+        MissingExtraError: it is not there.
+    """
+    if util.find_spec("gradio") is None:
+        raise MissingExtraError("the web page", "web")
+    os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1"}

@@ -31,27 +31,28 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 def serve(
     host: str,
     port: int,
-    limits: Limits,
     *,
     device: str = "auto",
     token: str | None = None,
     hosts: tuple[str, ...] = (),
     ready: Callable[[str], None] = lambda address: None,
+    **caps: Any,
 ) -> None:
     """Serves until Ctrl-C.
 
     Args:
         host, port: where to listen; port 0 takes a free one.
-        limits: caps.
         device: where to compute.
         token: asked of every request.
         hosts: names of this machine under which it may be called.
         ready: called with the address once it can be called.
+        **caps: see ``Limits``.
 
     Raises:
         UsageError: the port is taken, or the host is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    limits = Limits(**caps)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else every broken form is a line in our log
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
