@@ -1,0 +1,139 @@
+"""Shows that a recipe trains: each network's official recipe learns eight patches by heart, above 40 dB.
+
+    python scripts/overfit.py OUT [RECIPE...]      OUT: folder of the runs; default recipes: one for each network
+
+Loss, optimiser, rate, clipping and warm-up (its share of the steps) are the recipe's own; the patches, their number and
+the steps are not. The patches are cut from scikit-image's photographs and degraded once by the recipe's task. Writes
+OUT/overfit.json and OUT/overfit.svg, the loss of every run against its steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+
+import undegrade
+from undegrade.data.patches import sample_generator
+from undegrade.engine.loop import train
+from undegrade.engine.recipe import Recipe
+from undegrade.engine.run import open_patches
+from undegrade.tasks import catalog as tasks
+
+SIZE, COUNT, BATCH = 32, 8, 2
+DRAWS = 64
+"""Patches that are scored, drawn from the eight as in training."""
+RECIPES: dict[str, dict[str, Any]] = {
+    "chair_dehazing_indoor": {"steps": 1600},
+    "ccnet_dehazing_indoor": {"steps": 1600},
+    # The pyramid networks at reduced depth; the least of PANet's four noise levels.
+    "panet_denoising": {"steps": 4000, "numbers": {"blocks": 6}, "strength": {"sigma": 10, "clipped": True}},
+    "pa_edsr_super_resolution_x2": {"steps": 4000, "numbers": {"blocks": 8}},
+    "m3snet_w32_motion_deblurring": {"steps": 400},
+    "mhnet_motion_deblurring": {"steps": 1200},
+    "mhnet2023_deraining": {"steps": 1500},
+}
+"""Recipe -> its steps here, and what else differs from the official one besides the patches."""
+
+
+def main() -> None:
+    """Runs the recipes one after the other; a run that is complete is not repeated."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("recipes", nargs="*", default=list(RECIPES), metavar="RECIPE")
+    options = parser.parse_args()
+    results_file = options.out / "overfit.json"
+    results = json.loads(results_file.read_text()) if results_file.exists() else {}
+    for name in options.recipes:
+        results[name] = overfit(name, options.out / "runs")
+        print(f"{name}: {results[name]['psnr']:.2f} dB, input {results[name]['input_psnr']:.2f} dB", flush=True)
+        results_file.write_text(json.dumps(results, indent=1))
+        draw(results, options.out / "overfit.svg")
+
+
+def overfit(name: str, runs: Path) -> dict[str, Any]:
+    """Trains ``name`` on eight patches; PSNR of the result and of the input on them, and the curve of the loss."""
+    recipe, special = Recipe.load(name), dict(RECIPES[name])
+    steps, strength = special["steps"], special.pop("strength", dict(recipe.sources[0].strength))
+    pairs = make_patches(recipe, strength, runs.parent / "patches" / name)
+    # Super-resolution learns from whole pictures that it shrinks itself.
+    shrinks = recipe.task == "super_resolution"
+    source = {"clean": "target", "strength": strength} if shrinks else {"inputs": "input", "targets": "target"}
+    changes = {
+        **special,
+        "sources": [source],
+        "patches": [{"until": 1.0, "size": SIZE, "batch": BATCH}],
+        "warmup": round(recipe.warmup * steps / recipe.steps),
+        "data": str(pairs),
+        "augmentation": "none",
+        "held_back": 0,
+        "validate_at": [],
+        "save_every": steps,
+        "accumulate": 1,
+    }
+    short = Recipe.load(name, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
+    card = train(short, runs=runs)
+    net = undegrade.load_network(card.with_suffix(".safetensors"))
+    patches = open_patches(short, tasks.get(recipe.task))
+    scores = {"psnr": [], "input_psnr": []}  # type: dict[str, list[float]]
+    for draw in range(DRAWS):
+        x, y = (tensor[None] for tensor in patches.sample(draw, 0, SIZE))
+        with torch.inference_mode():
+            scores["psnr"].append(psnr(net(x), y))
+        large = torch.nn.functional.interpolate(x, y.shape[-2:], mode="bicubic", align_corners=False)
+        scores["input_psnr"].append(psnr(large, y))
+    log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
+    curve = [(entry["step"], entry["loss"]) for entry in log if entry["event"] == "train"]
+    return {**{key: float(np.mean(values)) for key, values in scores.items()}, "steps": steps, "curve": curve}
+
+
+def make_patches(recipe: Recipe, strength: dict[str, Any], folder: Path) -> Path:
+    """Eight pairs as files: ``folder``/input and ``folder``/target, 8 bits."""
+    task = tasks.get(recipe.task)
+    assert task.degrade is not None
+    pictures = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea()]
+    for kind in ("input", "target"):
+        (folder / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(COUNT):
+        generator = sample_generator(number)
+        picture = pictures[number % len(pictures)]
+        top, left = (int(torch.randint(0, side - 3 * SIZE, (1,), generator=generator)) for side in picture.shape[:2])
+        clean = torch.from_numpy(picture[top : top + 3 * SIZE, left : left + 3 * SIZE].copy()).permute(2, 0, 1) / 255
+        degraded = task.degrade(clean, generator, **strength)  # larger than the patch: blur and rain reach in
+        scale = clean.shape[-1] // degraded.shape[-1]
+        for kind, tensor, side in (("target", clean, SIZE), ("input", degraded, SIZE // scale)):
+            patch = tensor[:, side : 2 * side, side : 2 * side].clamp(0, 1).mul(255).round().byte()
+            Image.fromarray(patch.permute(1, 2, 0).numpy()).save(folder / kind / f"{number}.png")
+    return folder
+
+
+def psnr(output: torch.Tensor, target: torch.Tensor) -> float:
+    """In dB, for pictures in 0..1, the output clamped."""
+    return -10 * float(torch.log10((output.clamp(0, 1) - target).square().mean()))
+
+
+def draw(results: dict[str, Any], path: Path) -> None:
+    """One small chart of the loss for each run."""
+    from matplotlib import pyplot
+
+    figure, places = pyplot.subplots(2, 4, figsize=(13, 5.5), layout="constrained")
+    for place in places.flat[len(results) :]:
+        place.set_axis_off()
+    for place, (name, result) in zip(places.flat, results.items(), strict=False):
+        place.plot(*zip(*result["curve"], strict=True), linewidth=1)
+        place.set_title(f"{name}\n{result['psnr']:.1f} dB (input {result['input_psnr']:.1f})", fontsize=9)
+        place.set_xlabel("step", fontsize=8)
+        place.set_ylabel("loss", fontsize=8)
+        place.tick_params(labelsize=7)
+    figure.savefig(path)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
