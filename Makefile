@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-web load lint docs gallery dist clean
+.PHONY: demo test test-web load faults fuzz lint docs gallery dist clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -35,6 +35,14 @@ test-web: $(VENV)/web
 # 200 clients, hostile files, cut and hanging connections against a real server; a table of what was lost.
 load: $(VENV)/web
 	$(BIN)/python scripts/load.py
+
+# Kills, full disks, vanished files and broken weights while folders are restored; a table of what was lost.
+faults: $(VENV)/installed
+	$(BIN)/python scripts/faults.py
+
+# More than 10,000 damaged files of every kind through every reader; a table of what was lost.
+fuzz: $(VENV)/installed
+	$(BIN)/python scripts/fuzz.py
 
 # The site in docs/_build/html; warnings are errors, nothing is fetched.
 docs: $(VENV)/installed

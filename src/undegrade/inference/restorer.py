@@ -183,6 +183,10 @@ class Restorer:
         if options.strength < 1:
             base = x if self.scale == 1 else imresize(x, self.scale)
             y.mul_(options.strength).add_(base, alpha=1 - options.strength)
+        if not torch.isfinite(y.sum()):
+            raise InputError(
+                f"{self.spec.title} gave NaN or infinity for this picture: other weights, or dtype float32"
+            )
         return y.clamp_(0, 1)
 
     def _run(self, x: Tensor, options: Options, progress: Progress | None) -> Tensor:
