@@ -37,6 +37,7 @@ def command(
 
     from undegrade import api
 
+    sides = _size(size)
     out = Console(stderr=str(json_file) == "-", highlight=False, markup=False, soft_wrap=True)
     line = "{:<26}{:<10}{:<10}{:>9}{:>9}{:>9}{:>9}{:>8}".format
     out.print(line("", "backend", "dtype", "seconds", "CPU s", "peak MB", "GMACs", "of peak"))
@@ -54,7 +55,7 @@ def command(
         weights=weights or (),
         preset=preset,
         backends=backend or (),
-        size=_size(size),
+        size=sides,
         device=device,
         dtype=dtype,
         repeats=repeats,
