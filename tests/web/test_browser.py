@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import Served
+from PIL import Image
 
 pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
@@ -165,3 +166,19 @@ def test_api_page(page: Any, server: Served, photo: Path) -> None:
     page.click("#form button")
     page.wait_for_selector("#answer:has-text('deraining_fast')")
     shot(page, "api")
+
+
+def test_cancel(page: Any, server: Served, photo: Path, tmp_path: Path) -> None:
+    with Image.open(photo) as small:
+        small.resize((800, 600)).save(tmp_path / "large.png")
+    page.goto(f"{server.address}/denoising")
+    page.wait_for_selector(".ud-start")
+    page.set_input_files(".ud-drop input[type=file]", tmp_path / "large.png")
+    page.wait_for_selector(".ud-drop :text('large')")
+    page.get_by_role("button", name="More").first.click()
+    page.get_by_label("Best quality").first.check()
+    page.click("button.ud-start:visible")
+    page.click("button.ud-stop:visible")
+    page.wait_for_selector(".ud-trouble:has-text('Cancelled')")
+    assert page.is_visible("button.ud-start")
+    assert not page.is_visible(".ud-download")

@@ -190,7 +190,7 @@ class _Body:
 
         A connection that is closed while the other side sends is reset, and the answer in it is lost.
         """
-        end, most = time.monotonic() + self.limits.idle, self.most
+        end, most = time.monotonic() + self.limits.idle, self.limits.request if self.most else 0
         while not self.done and most > 0 and (left := end - time.monotonic()) > 0:
             try:
                 message = await asyncio.wait_for(self._receive(), left)
