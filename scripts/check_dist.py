@@ -20,6 +20,8 @@ LIGHT = ("cv", "heif", "video", "report", "hub")
 """Extras that are small enough to be tried every time."""
 
 TRY = """
+from contextlib import redirect_stdout
+from io import StringIO
 import numpy as np
 import undegrade
 from undegrade import cli
@@ -32,7 +34,8 @@ for task in filter(lambda name: undegrade.list_weights(task=name), undegrade.lis
     restored = undegrade.restore(given, task=task, **wish)
     print(f"{task:<22}{given.shape} -> {restored.shape}")
 for name in cli.commands.names():
-    assert cli.run([name, "--help"]) == 0, name
+    with redirect_stdout(StringIO()):
+        assert cli.run([name, "--help"]) == 0, name
 print(len(undegrade.list_weights()), "weights,", undegrade.__version__)
 """
 

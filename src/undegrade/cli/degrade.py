@@ -25,7 +25,7 @@ def command(
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
     strength: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any other strength of the model, as name=value or name=[low, high]."),
+        typer.Option("--set", help="Any other strength of the model, as name=value; a pair of values is a range."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides everything random.")] = 0,
     contact_sheet: Annotated[
