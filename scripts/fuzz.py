@@ -273,8 +273,9 @@ KINDS = {
     "AVIF": Kind(lambda: [by_pillow("AVIF", **told()), by_pillow("AVIF", "RGBA", 2)], pictures, ".avif"),
     "GIF": Kind(lambda: [by_pillow("GIF", "P"), by_pillow("GIF", "P", 3, duration=50)], pictures, ".gif"),
     "BMP": Kind(lambda: [by_pillow("BMP"), by_pillow("BMP", "P"), by_pillow("BMP", "1")], pictures, ".bmp"),
-    "pickle": Kind(torch_files, weights, ".pth", repaired_zip, 1.5),
-    "safetensors": Kind(safetensors_files, weights, ".safetensors"),
+    # Whole weights take a second, in which every network is asked whether they are its own.
+    "pickle": Kind(torch_files, weights, ".pth", repaired_zip, 0.4),
+    "safetensors": Kind(safetensors_files, weights, ".safetensors", share=0.4),
     "recipe": Kind(lambda: texts("undegrade.recipes", ".yaml"), recipes, ".yaml"),
     "card": Kind(lambda: texts("undegrade.weights.cards", ".toml"), cards, ".toml"),
     "ONNX": Kind(lambda: [onnx_file()], weights, ".onnx", share=0.5),
@@ -457,6 +458,8 @@ FORBIDDEN = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.P
 
 
 def _watch(event: str, arguments: tuple[Any, ...], own: Path, seen: list[str]) -> None:
+    if event == "os.mkdir" and "torchinductor" in str(arguments[0]):
+        return  # torch's own cache, made when a part of it is first imported, whatever the file
     if event in FORBIDDEN or event in ("os.mkdir", "os.remove", "os.rename", "os.symlink", "os.link"):
         seen.append(f"{event} {arguments}"[:100])
     elif event == "open" and isinstance(arguments[0], str | bytes | Path):

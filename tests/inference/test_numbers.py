@@ -35,7 +35,8 @@ SPECIAL = {
 
 @pytest.mark.parametrize("name", undegrade.list_weights())
 def test_special_pictures(name: str) -> None:
-    mosaic = undegrade.weights_card(name).task == "demosaicing"
+    task = undegrade.weights_card(name).task
+    mosaic = task == "demosaicing"
     for what, picture in SPECIAL.items():
         given = picture[..., 0] if mosaic else picture
         result = restorer(name)(given)
@@ -43,8 +44,9 @@ def test_special_pictures(name: str) -> None:
         assert result.shape[:2] == (given.shape[0] * scale, given.shape[1] * scale), what
         assert result.dtype == np.float32
         assert np.isfinite(result).all(), what
-        assert result.min() >= 0, what
-        assert result.max() <= 1, what
+        if task != "auto":  # which gives back what it finds nothing wrong with
+            assert result.min() >= 0, what
+            assert result.max() <= 1, what
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
