@@ -69,7 +69,7 @@ def command(
     jobs = api.scan_files(paths, output, **plan)
     given = {"sigma": _number(sigma), "quality": _number(quality), "scale": scale, "pattern": pattern}
     wish: dict[str, Any] = {
-        "task": task or (None if weights else "denoising"),
+        "task": task,
         "weights": weights,
         "device": device,
         "backend": backend,

@@ -45,6 +45,9 @@ ORDER = (
 RIVALS = (("motion_deblurring", "defocus_deblurring"), ("deraining", "desnowing"))
 """Of these only the more certain one counts: their weights undo the same thing in two ways."""
 
+VEILED = "desnowing"
+"""Its weights take away the haze that hangs in falling snow as well."""
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -138,6 +141,8 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     for pair in RIVALS:
         if found >= set(pair):
             found.remove(min(pair, key=lambda task: sure[task]))
+    if VEILED in found:
+        found.discard("dehazing")
     findings = (Finding(task, sure[task], strength[task], parameters.get(task, {})) for task in ORDER if task in found)
     return Diagnosis(tuple(findings), sure, told)
 

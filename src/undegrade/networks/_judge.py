@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undegrade.networks._measures import MEASURES, measures
+
 __all__ = ["FAULTS", "STRENGTH_UNIT", "Judge", "JudgeConfig"]
 
 FAULTS = (
@@ -35,17 +37,22 @@ class JudgeConfig:
     """Every number of a Judge.
 
     Attributes:
-        near: channels of the stages for crops, each at half the resolution of the one before.
+        near: channels of the trunk for crops, stage by stage, each at half the resolution of the one before; none
+            leaves crops to the measures alone.
         far: likewise for the view of the whole picture.
+        embedding: numbers that describe a crop.
         heads: ways of weighing the crops against each other.
         hidden: neurons before the outputs.
+        dropout: while training.
         faults: outputs of each kind.
     """
 
-    near: tuple[int, ...] = (48, 64, 80)
-    far: tuple[int, ...] = (32, 48, 64, 80)
+    near: tuple[int, ...] = ()
+    far: tuple[int, ...] = ()
+    embedding: int = 80
     heads: int = 4
     hidden: int = 128
+    dropout: float = 0.2
     faults: int = len(FAULTS)
 
 
@@ -82,43 +89,80 @@ class _Trunk(nn.Module):
         self.stages = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.stages:
+            return x.new_zeros(len(x), 0)
         y = self.stages(x.contiguous(memory_format=torch.channels_last))
         return torch.cat([y.mean(dim=(2, 3)), y.amax(dim=(2, 3))], dim=1)
 
 
 class Judge(nn.Module):
-    """Crops and a view in; for every fault a logit of its presence and its strength out."""
+    """Crops and a view in; for every fault a logit of its presence and its strength out.
+
+    Each crop and the view are described by plain measures and, where the config has one, by a convolutional trunk.
+    Crops are weighed against each other by attention.
+    """
 
     def __init__(self, config: JudgeConfig = JudgeConfig()) -> None:
         super().__init__()
+        near, far = (MEASURES + (2 * widths[-1] if widths else 0) for widths in (config.near, config.far))
         self.near = _Trunk(96, config.near)
         self.far = _Trunk(48, config.far)
-        self.embed = nn.Sequential(nn.Linear(2 * config.near[-1], config.near[-1]), nn.ReLU())
-        self.weigh = nn.Linear(config.near[-1], config.heads)
-        joined = config.near[-1] * config.heads + 2 * config.far[-1]
+        self.near_scale = nn.BatchNorm1d(near, affine=False)
+        self.far_scale = nn.BatchNorm1d(far, affine=False)
+        self.embed = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(near, config.embedding), nn.ReLU())
+        self.weigh = nn.Linear(config.embedding, config.heads)
+        joined = config.embedding * config.heads + far
         self.decide = nn.Sequential(
-            nn.Linear(joined, config.hidden), nn.ReLU(), nn.Linear(config.hidden, 2 * config.faults + 1)
+            nn.Dropout(config.dropout),
+            nn.Linear(joined, config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, 2 * config.faults + 1),
         )
 
     def forward(self, crops: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is wrong with each picture of a batch.
 
         Args:
-            crops: (B, K, 3, S, S) in 0..1 at full resolution, S divisible by 16.
-            view: (B, 3, V, V) in 0..1, the whole picture shrunk, V divisible by 32.
+            crops: (B, K, 3, S, S) in 0..1 at full resolution, S at least 96 and divisible by 32.
+            view: (B, 3, V, V) in 0..1, the whole picture shrunk, V twice as large.
 
         Returns:
             (B, faults) logits of presence; (B, faults) strengths, the root mean square of what the fault changed, in
             units of ``STRENGTH_UNIT``; (B,) JPEG quality over 100, of use where JPEG is present.
         """
-        batch, count = crops.shape[:2]
+        return self.judged(*self.described(crops, view))
+
+    def described(self, crops: Tensor, view: Tensor, measured: bool = True) -> tuple[Tensor, Tensor]:
+        """(B, K, F) of the crops, (B, G) of the view: what the trunks see, then the measures.
+
+        Without ``measured`` there are zeros in their place: quicker, while the trunks learn.
+        """
         parts = crops.flatten(0, 1)
-        # What is finer than three pixels tells of noise, blocks and blur, but is small beside the picture itself.
-        fine = (parts - F.avg_pool2d(parts, 3, 1, 1, count_include_pad=False)) * 8
-        features = self.embed(self.near(F.pixel_unshuffle(torch.cat([parts - 0.5, fine], dim=1), 4)))
+        sizes = (measures(parts), measures(F.avg_pool2d(view, 2))) if measured else (None, None)
+        near, far = (
+            torch.cat([seen, seen.new_zeros(len(seen), MEASURES) if size is None else size.to(seen)], dim=1)
+            for seen, size in zip((self.near(_fine(parts)), self.far(_whole(view))), sizes, strict=True)
+        )
+        return near.view(*crops.shape[:2], -1), far
+
+    def judged(self, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The outputs of ``forward`` for what ``described`` gave."""
+        batch, count = near.shape[:2]
+        features = self.embed(self.near_scale(near.flatten(0, 1)).clamp(-5, 5))
         weights = self.weigh(features).view(batch, count, -1).softmax(dim=1)
         pooled = torch.einsum("bkh,bkc->bhc", weights, features.view(batch, count, -1)).flatten(1)
-        whole = self.far(F.pixel_unshuffle(view - 0.5, 4))
-        out = self.decide(torch.cat([pooled, whole], dim=1))
+        out = self.decide(torch.cat([pooled, self.far_scale(far).clamp(-5, 5)], dim=1))
         faults = (out.shape[1] - 1) // 2
         return out[:, :faults], F.softplus(out[:, faults:-1]), out[:, -1]
+
+
+def _fine(crops: Tensor) -> Tensor:
+    """(N, 96, S / 4, S / 4): the crops, and what is finer than three pixels, which is small but tells of noise."""
+    fine = (crops - F.avg_pool2d(crops, 3, 1, 1, count_include_pad=False)) * 8
+    return F.pixel_unshuffle(torch.cat([crops - 0.5, fine], dim=1), 4)
+
+
+def _whole(view: Tensor) -> Tensor:
+    """(B, 48, V / 4, V / 4)."""
+    return F.pixel_unshuffle(view - 0.5, 4)

@@ -1,0 +1,237 @@
+"""`auto`: what is shown to the classifier, what is made of its answers, and that the shipped one knows plain cases."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from undegrade import cli, load, tasks, weights_card
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.core.formats import Metadata
+from undegrade.core.image import Picture, read
+from undegrade.inference import judging
+from undegrade.inference.auto import Auto
+from undegrade.inference.judging import CROP, VIEW, Diagnosis, crops, diagnose, places, shown, view
+from undegrade.networks._judge import FAULTS, Judge, JudgeConfig
+from undegrade.ops.jpeg import tables
+
+
+class Sure(nn.Module):
+    """A classifier that finds the given faults, whatever it is shown."""
+
+    def __init__(self, **logits: float) -> None:
+        super().__init__()
+        self.logits = torch.tensor([[logits.get(name, -3.0) for name in FAULTS]])
+
+    def forward(self, crops: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        assert crops.shape[0] == 1
+        assert crops.shape[2:] == (3, CROP, CROP)
+        assert view.shape == (1, 3, VIEW, VIEW)
+        strengths = torch.arange(1.0, len(FAULTS) + 1)[None] / 8
+        return self.logits, strengths, torch.tensor([0.42])
+
+
+def coffee(height: int = 256, width: int = 320) -> Tensor:
+    return torch.from_numpy(skimage.data.coffee()[:height, 100 : 100 + width].copy()).permute(2, 0, 1) / 255
+
+
+def spoilt(task: str, **strength: object) -> Tensor:
+    degrade = tasks.get(task).degrade
+    assert degrade is not None
+    return degrade(coffee(), torch.Generator().manual_seed(1), **strength).clamp(0, 1)
+
+
+@pytest.mark.parametrize("size", [(128, 128), (129, 700), (400, 136), (3000, 2000)])
+def test_crops_lie_inside_on_the_grid_of_jpeg_and_reach_the_edges(size: tuple[int, int]) -> None:
+    corners = places(*size)
+    assert len(set(corners)) == len(corners) <= 16
+    for axis in (0, 1):
+        starts = [corner[axis] for corner in corners]
+        assert min(starts) == 0
+        assert size[axis] - CROP - 8 < max(starts) <= size[axis] - CROP
+        assert all(start % 8 == 0 for start in starts)
+
+
+@pytest.mark.parametrize("shape", [(1, 40, 300), (3, 1, 1), (3, 200, 130)])
+def test_small_and_grey_pictures_are_shown_whole(shape: tuple[int, int, int]) -> None:
+    pixels = shown(torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 3 - 1)
+    assert pixels.shape[0] == 3
+    assert min(pixels.shape[-2:]) >= CROP
+    assert 0 <= float(pixels.min()) <= float(pixels.max()) <= 1
+    assert crops(pixels, places(*pixels.shape[-2:])).shape[1:] == (3, CROP, CROP)
+    assert view(pixels).shape == (3, VIEW, VIEW)
+
+
+def test_every_parameter_of_the_network_counts() -> None:
+    torch.manual_seed(0)
+    judge = Judge(JudgeConfig(near=(8, 8), far=(8, 8)))
+    logits, strengths, quality = judge(torch.rand(3, 2, 3, CROP, CROP), torch.rand(3, 3, VIEW, VIEW))
+    assert logits.shape == strengths.shape == (3, len(FAULTS))
+    assert (strengths >= 0).all()
+    (logits.sum() + strengths.sum() + quality.sum()).backward()
+    assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in judge.parameters())
+
+
+def test_the_order_of_the_crops_does_not_matter() -> None:
+    torch.manual_seed(0)
+    judge = Judge().eval()
+    near, far = torch.rand(1, 4, 3, CROP, CROP), torch.rand(1, 3, VIEW, VIEW)
+    assert torch.allclose(judge(near, far)[0], judge(near.flip(1), far)[0], atol=1e-5)
+
+
+def found(diagnosis: Diagnosis) -> list[str]:
+    return [finding.task for finding in diagnosis.findings]
+
+
+def test_faults_are_taken_away_in_the_opposite_order_of_how_they_came() -> None:
+    diagnosis = diagnose(Picture(coffee()), Sure(dehazing=1, denoising=2, jpeg_artifacts=3, motion_deblurring=1))
+    assert found(diagnosis) == ["jpeg_artifacts", "denoising", "motion_deblurring", "dehazing"]
+    assert [dict(finding.parameters) for finding in diagnosis.findings] == [{"quality": 42}, {"sigma": 8}, {}, {}]
+    assert diagnosis.main is not None
+    assert diagnosis.main.task == "dehazing"  # the strongest
+    assert diagnosis.summary.startswith("jpeg_artifacts (quality 42), denoising (sigma 8), motion_deblurring")
+
+
+def test_of_rivals_the_more_certain_one_counts() -> None:
+    diagnosis = diagnose(
+        Picture(coffee()), Sure(deraining=1, desnowing=2, motion_deblurring=0.2, defocus_deblurring=0.1)
+    )
+    assert found(diagnosis) == ["motion_deblurring", "desnowing"]
+
+
+def test_nothing() -> None:
+    diagnosis = diagnose(Picture(coffee()), Sure())
+    assert diagnosis.findings == ()
+    assert diagnosis.main is None
+    assert diagnosis.to_dict()["main"] is None
+    assert diagnosis.summary == "nothing wrong"
+
+
+@pytest.mark.parametrize(
+    ("quality", "logit", "told"), [(30, -5.0, 30), (75, -5.0, 75), (90, -5.0, None), (90, 3.0, 42), (60, 3.0, 60)]
+)
+def test_the_tables_of_the_file_are_believed(quality: int, logit: float, told: int | None) -> None:
+    metadata = Metadata("JPEG", quantisation=tuple(tables(quality)[0].reshape(-1).tolist()))
+    diagnosis = diagnose(Picture(coffee(), metadata=metadata), Sure(jpeg_artifacts=logit))
+    assert diagnosis.file_quality == quality
+    assert [finding.parameters["quality"] for finding in diagnosis.findings] == ([] if told is None else [told])
+
+
+def test_tables_are_read_from_files() -> None:
+    file = io.BytesIO()
+    Image.fromarray(skimage.data.coffee()[:64, :64]).save(file, "JPEG", quality=37)
+    assert judging.quality_of_tables(read(file.getvalue()).metadata.quantisation) == 37
+    file = io.BytesIO()
+    Image.fromarray(skimage.data.coffee()[:64, :64]).save(file, "PNG")
+    assert read(file.getvalue()).metadata.quantisation == ()
+
+
+def test_broken_pixels_are_refused() -> None:
+    with pytest.raises(InputError, match="NaN or infinity"):
+        diagnose(Picture(torch.full((3, 9, 9), float("nan"))), Sure())
+
+
+@pytest.fixture(scope="module")
+def auto() -> Auto:
+    loaded = load("auto", device="cpu")
+    assert isinstance(loaded, Auto)
+    return loaded
+
+
+def test_it_is_what_is_loaded_when_nothing_is_said(auto: Auto) -> None:
+    for same in (load(device="cpu"), load("auto_fast"), load(weights="auto_fast")):
+        assert isinstance(same, Auto)
+        assert same.info == auto.info
+    assert auto.info["weights"] == "auto_fast"
+    assert load(scale=2).info["task"] == "super_resolution"
+    with pytest.raises(UsageError, match="auto chooses the networks"):
+        load("auto", network="chair")
+    with pytest.raises(UnknownNameError, match="unknown parameter of auto 'sigma'"):
+        load("auto", sigma=3)
+
+
+def test_size() -> None:
+    assert weights_card("auto_fast").task == "auto"
+    assert judging.store.find("auto_fast").path.stat().st_size < 5_000_000
+
+
+def test_a_clean_picture_passes_unchanged(auto: Auto) -> None:
+    clean = skimage.data.coffee()
+    assert auto.diagnose(clean).findings == ()
+    assert np.array_equal(auto(clean), clean)
+
+
+@pytest.mark.parametrize(
+    ("task", "strength"),
+    [
+        ("denoising", {"sigma": 30}),
+        ("jpeg_artifacts", {"quality": 12}),
+        ("deraining", {"heavy": 1.0}),
+        ("dehazing", {"transmission": 0.4}),
+    ],
+)
+def test_plain_cases_are_known(auto: Auto, task: str, strength: dict[str, float]) -> None:
+    diagnosis = auto.diagnose(spoilt(task, **strength))
+    assert diagnosis.main is not None
+    assert diagnosis.main.task == task
+    for name, value in diagnosis.main.parameters.items():
+        assert value == pytest.approx(strength[name], abs=12)
+
+
+def test_restoring_says_what_was_found_and_done(auto: Auto) -> None:
+    noisy = spoilt("denoising", sigma=30)
+    result = auto.picture(Picture(noisy))
+    report = result.report["auto"]
+    assert report["main"] == "denoising"
+    assert {"task": "denoising", "weights": "denoising_fast"} in report["done"]
+    json.dumps(report)
+    assert (result.pixels - coffee()).square().mean() < 0.3 * (noisy - coffee()).square().mean()
+
+
+def test_each_picture_of_a_batch_is_judged_alone(auto: Auto) -> None:
+    batch = torch.stack([coffee(), spoilt("denoising", sigma=30)])
+    assert torch.equal(auto(batch)[0], batch[0])
+    assert not torch.equal(auto.tensor(batch)[1], batch[1])
+
+
+def test_it_may_stand_in_a_chain() -> None:
+    chain = load("auto,sr", scale=2, device="cpu")
+    assert chain.scale == 2
+    result = chain.picture(Picture(coffee(64, 80)))
+    assert result.size == (128, 160)
+    assert "auto" in result.report
+
+
+def test_weights_are_opened_when_they_are_needed_and_once(auto: Auto) -> None:
+    opened: list[str] = []
+
+    def restorer(name: str) -> object:
+        opened.append(name)
+        return auto.restorer(name)
+
+    watched = replace(auto, judge=Sure(), restorer=restorer)
+    watched(coffee())
+    assert opened == []
+    watched = replace(watched, judge=Sure(denoising=2.0))
+    watched(coffee(64, 64))
+    assert opened == ["denoising"]
+    assert auto.restorer("denoising") is auto.restorer("denoising")
+
+
+def test_the_command_tells(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray((spoilt("denoising", sigma=30).permute(1, 2, 0) * 255).byte().numpy()).save(tmp_path / "a.png")
+    assert cli.run(["restore", str(tmp_path / "a.png"), "--device", "cpu", "--json", str(tmp_path / "x.json")]) == 0
+    assert "denoising (sigma" in capsys.readouterr().out
+    told = json.loads((tmp_path / "x.json").read_text())
+    assert told["restorer"]["task"] == "auto"
+    report = told["results"][0]["reports"][0]["auto"]
+    assert report["found"][0]["task"] == "denoising"
+    assert report["found"][0]["parameters"]["sigma"] == pytest.approx(30, abs=8)
