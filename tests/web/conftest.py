@@ -8,21 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from served import Served
 
 STARTS = re.compile(r"undegrade is at (http://\S+)")
-
-
-@dataclass
-class Served:
-    """A running server: its address and process."""
-
-    address: str
-    process: subprocess.Popen[str]
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Served
 from PIL import Image
+from served import Served
 
 pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
 playwright = pytest.importorskip("playwright.sync_api", reason="pip install playwright")

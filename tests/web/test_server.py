@@ -14,8 +14,8 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pytest
-from conftest import Served
 from PIL import Image
+from served import Served
 
 pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
 httpx = pytest.importorskip("httpx")
