@@ -7,6 +7,7 @@ file is told in docs/files.md.
 from __future__ import annotations
 
 import io
+import re
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -207,10 +208,14 @@ def _deep_avif(data: bytes) -> bool:
 
 def _refuse_bombs(pixels: int, limit: int) -> None:
     if pixels > limit:
-        raise InputError(
-            f"{pixels / 1e6:.0f} megapixels, the limit is {limit / 1e6:.0f}: raise it with max_pixels "
-            "(--max-pixels) if the file is to be trusted"
-        )
+        raise InputError(_too_large(pixels, limit))
+
+
+def _too_large(pixels: int, limit: int) -> str:
+    return (
+        f"{pixels / 1e6:.0f} megapixels, the limit is {limit / 1e6:.0f}: raise it with max_pixels "
+        "(--max-pixels) if the file is to be trusted"
+    )
 
 
 _LOCK = threading.RLock()
@@ -227,8 +232,11 @@ def _in(name: str, max_pixels: int) -> Iterator[None]:
             yield
         except MissingExtraError:
             raise
-        except (InputError, Image.DecompressionBombError) as error:
+        except InputError as error:
             raise InputError(f"{name}: {error}") from error
+        except Image.DecompressionBombError as error:
+            found = re.search(r"\d+", str(error))
+            raise InputError(f"{name}: {_too_large(int(found[0]) if found else 0, max_pixels)}") from error
         except FileNotFoundError as error:
             raise InputError(f"{name}: there is no such file") from error
         except OSError as error:
