@@ -308,7 +308,6 @@ def _button(event: Any, function: Any, inputs: Any, outputs: Any) -> None:
         inputs,
         outputs,
         show_progress="hidden",
-        queue=outputs is not None,
         concurrency_limit=None,
         api_visibility="private",
     )
