@@ -110,7 +110,7 @@ def test_a_file_that_differs_is_not_left_behind(tmp_path, monkeypatch):
     restorer = small.restorer("resunet")
     honest = Graph.forward
     monkeypatch.setattr(Graph, "forward", lambda graph, x: honest(graph, x) + 1e-4)
-    with pytest.raises(WeightsError, match=r"differs from torch by 1\.0e-04"):
+    with pytest.raises(WeightsError, match="differs from torch by"):
         exporting.write(restorer, tmp_path / "network.pt2")
     assert list(tmp_path.iterdir()) == []
 
