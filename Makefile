@@ -39,6 +39,7 @@ load: $(VENV)/web
 # Kills, full disks, vanished files and broken weights while folders are restored; a table of what was lost.
 faults: $(VENV)/installed
 	$(BIN)/python scripts/faults.py
+	UNDEGRADE_FAULTS=1 $(BIN)/pytest tests/engine/test_parallel.py
 
 # More than 10,000 damaged files of every kind through every reader; a table of what was lost.
 fuzz: $(VENV)/installed

@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
 from undegrade.core.errors import UndegradeError
@@ -422,6 +423,7 @@ def _cpu(child: int) -> float:
 
 
 def _child(kind: Kind, batch: list[tuple[int, bytes]], folder: Path, pipe: Any) -> None:
+    torch.set_num_threads(1)  # threads that the parent has started do not survive a fork: waiting for them never ends
     os.chdir(folder)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # C libraries talk about damaged files
     signal.signal(signal.SIGINT, signal.SIG_DFL)
