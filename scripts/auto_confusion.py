@@ -2,8 +2,8 @@
 
 About twenty pictures of every fault, real ones and made ones, and clean ones of many kinds; `SETS` is the whole list.
 A spoilt picture counts as right when the fault that `auto` holds for the worst is its label, a clean one when nothing
-at all is found. Nothing here was trained on. Which lines and which of two classifiers ship was chosen with these results
-in view, so they flatter a little.
+at all is found. Nothing here was trained on. Which lines and which of two classifiers ship was chosen with these
+results in view, so they flatter a little.
 """
 
 from __future__ import annotations
