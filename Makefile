@@ -19,8 +19,9 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# One thread a process: two processes with a pool of threads each wait for one another, twice as long.
 test: lint
-	$(BIN)/pytest --numprocesses 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # The extra `web` and what drives a browser, on top of the rest.
 $(VENV)/web: $(VENV)/installed
