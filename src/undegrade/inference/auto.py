@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undegrade.core import image as images
 from undegrade.core.image import Picture
+from undegrade.inference.anykind import AnyKind
 from undegrade.inference.chain import Chain
 from undegrade.inference.judging import Diagnosis, diagnose
 from undegrade.inference.restorer import Restorer
@@ -22,7 +23,7 @@ __all__ = ["Auto"]
 
 
 @dataclass(frozen=True)
-class Auto:
+class Auto(AnyKind):
     """A classifier and the restorers that it may call.
 
     Attributes:
@@ -61,13 +62,6 @@ class Auto:
         """
         return diagnose(images.read(image), self.judge)
 
-    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
-        """Restore an image; see ``Restorer``. Options go to every Restorer that is run."""
-        if isinstance(image, Tensor) and image.ndim == 4:
-            return torch.stack([self(one, progress=progress, **options) for one in image])
-        picture = images.read(image)
-        return images.like(picture, self.pixels(picture, progress=progress, **options))
-
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``; the result's ``report`` says what was found and done. Not rounded, alpha untouched."""
         found = diagnose(picture, self.judge)
@@ -78,10 +72,6 @@ class Auto:
         if progress is not None and not steps:
             progress(1, 1)
         return replace(result, report={**picture.report, "auto": report})
-
-    def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
-        """The restored pixels of a ``Picture``; its own ones where nothing was found."""
-        return self.picture(picture, progress=progress, **options).pixels
 
     def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
         """Restore (B, C, H, W) float in 0..1, each picture by its own faults."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
-from undegrade.core import image as images
 from undegrade.core.image import Picture
+from undegrade.inference.anykind import AnyKind
 from undegrade.inference.restorer import Restorer
 from undegrade.inference.run import Progress
 
@@ -20,7 +19,7 @@ __all__ = ["Chain"]
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(AnyKind):
     """Restorers that run one after the other; used like one."""
 
     restorers: tuple[Restorer | Auto, ...]
@@ -38,22 +37,11 @@ class Chain:
             product *= restorer.scale
         return product
 
-    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
-        """Restore an image; see ``Restorer``. Options go to every Restorer of the chain."""
-        if isinstance(image, Tensor) and image.ndim == 4:
-            return torch.stack([self(one, progress=progress, **options) for one in image])
-        picture = images.read(image)
-        return images.like(picture, self.pixels(picture, progress=progress, **options))
-
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``: not rounded, alpha untouched or enlarged."""
         for restorer in self.restorers:
             picture = restorer.picture(picture, progress=progress, **options)
         return picture
-
-    def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
-        """The restored pixels of a ``Picture``."""
-        return self.picture(picture, progress=progress, **options).pixels
 
     def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
         """Restore (B, C, H, W) float in 0..1 to (B, C, sH, sW) in 0..1."""

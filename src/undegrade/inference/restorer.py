@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undegrade.core import image as images
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture
 from undegrade.inference import runtimes
+from undegrade.inference.anykind import AnyKind
 from undegrade.inference.backend import Backend, TorchBackend
 from undegrade.inference.run import Options, Progress, run
 from undegrade.networks._spec import NetworkSpec
@@ -27,7 +27,7 @@ __all__ = ["Restorer"]
 
 
 @dataclass(frozen=True)
-class Restorer:
+class Restorer(AnyKind):
     """A network ready for pictures of any size. Keeps no state: the same picture gives the same result.
 
     Attributes:
@@ -124,27 +124,6 @@ class Restorer:
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return hub.upload(folder, repository, **settings)
-
-    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
-        """Restore an image.
-
-        Args:
-            image: path, bytes, PIL image, array (H, W) or (H, W, C), tensor (C, H, W) or (B, C, H, W).
-            progress: called with (tiles done, tiles in all).
-            **options: ``tile``, ``strength``, ``ensemble``, ``max_memory``, see ``Options``; what is left out is as the
-                Restorer was made.
-
-        Returns:
-            The same kind, with the same depth, alpha and metadata; a PIL image for a path.
-
-        Raises:
-            InputError: the image cannot be read, or does not fit into memory.
-            UsageError: a wrong option.
-        """
-        if isinstance(image, Tensor) and image.ndim == 4:
-            return torch.stack([self(one, progress=progress, **options) for one in image])
-        picture = images.read(image)
-        return images.like(picture, self.pixels(picture, progress=progress, **options))
 
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``: not rounded, alpha untouched or enlarged. Arguments as for calling the Restorer."""

@@ -1,0 +1,48 @@
+"""Images of any kind in, the same kind out: shared by everything that can restore a ``Picture``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from undegrade.core import image as images
+from undegrade.core.image import Picture
+from undegrade.inference.run import Progress
+
+__all__ = ["AnyKind"]
+
+
+class AnyKind(ABC):
+    """Calls and pixels, by what ``picture`` does."""
+
+    @abstractmethod
+    def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
+        """The restored ``Picture``: not rounded, alpha untouched or enlarged."""
+
+    def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
+        """The restored pixels of a ``Picture``, (1 or 3, sH, sW)."""
+        return self.picture(picture, progress=progress, **options).pixels
+
+    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
+        """Restore an image.
+
+        Args:
+            image: path, bytes, PIL image, array (H, W) or (H, W, C), tensor (C, H, W) or (B, C, H, W).
+            progress: called with (tiles done, tiles in all).
+            **options: ``tile``, ``strength``, ``ensemble``, ``max_memory``, see ``Options``; for every Restorer that is
+                run. What is left out is as the Restorer was made.
+
+        Returns:
+            The same kind, with the same depth, alpha and metadata; a PIL image for a path.
+
+        Raises:
+            InputError: the image cannot be read, or does not fit into memory.
+            UsageError: a wrong option.
+        """
+        if isinstance(image, Tensor) and image.ndim == 4:
+            return torch.stack([self(one, progress=progress, **options) for one in image])
+        picture = images.read(image)
+        return images.like(picture, self.pixels(picture, progress=progress, **options))
