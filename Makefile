@@ -42,8 +42,13 @@ faults: $(VENV)/installed
 	$(BIN)/python scripts/faults.py
 	UNDEGRADE_FAULTS=1 $(BIN)/pytest tests/engine/test_parallel.py
 
+# The extra `onnx`, on top of the rest.
+$(VENV)/onnx: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[onnx]"
+	touch $@
+
 # More than 10,000 damaged files of every kind through every reader; a table of what was lost.
-fuzz: $(VENV)/installed
+fuzz: $(VENV)/onnx
 	$(BIN)/python scripts/fuzz.py
 
 # The site in docs/_build/html; warnings are errors, nothing is fetched.

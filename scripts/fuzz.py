@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib import resources
+from importlib import resources, util
 from pathlib import Path
 from typing import Any
 
@@ -124,16 +124,29 @@ def safetensors_files() -> list[bytes]:
     return [smallest.read_bytes(), save(tiny, {"format": "pt", "undegrade.card": 'id = "x"\nnetwork = "chair"\n'})]
 
 
-def onnx_file() -> bytes:
-    """A convolution, as protobuf: written by torch where it can, else its first fields by hand."""
-    try:
-        from onnx import TensorProto, helper
-    except ImportError:
-        return b"\x08\x08\x12\x07pytorch\x3a\x10\x0a\x04\x0a\x01x\x12\x01g" * 3
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 8, 8])
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 8, 8])
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
-    return bytes(helper.make_model(graph).SerializeToString())
+def onnx_files() -> list[bytes]:
+    """A small network as the ONNX backend writes it, in both precisions; graphs of a few bytes, one naming a file."""
+    from onnx import TensorProto, helper
+
+    from undegrade.graphs import catalog
+    from undegrade.graphs._graph import Graph
+    from undegrade.networks import catalog as networks
+
+    spec = networks.get("resunet")
+    config = spec.configure(None, widths=(4, 4), blocks=(1, 1))
+    graph, found = Graph(spec.build(config), spec, config), []
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        for half in (False, True):
+            catalog.get("onnx").write(graph, path, half)
+            found.append(path.read_bytes())
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3, None, None]) for name in "xy")
+    outside = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value="../../../../etc/passwd")
+    nodes = helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Add", ["x", "outside"], ["y"])
+    for node, tensors in zip(nodes, ([], [outside]), strict=True):
+        found.append(helper.make_model(helper.make_graph([node], "g", [x], [y], tensors)).SerializeToString())
+    return found
 
 
 def texts(package: str, ending: str) -> list[bytes]:
@@ -159,6 +172,14 @@ def weights(content: bytes, path: Path) -> None:
 
     path.write_bytes(content)
     load_network(path)
+
+
+def graphs(content: bytes, path: Path) -> None:
+    """A graph, opened and run as the ONNX backend does with its own."""
+    from undegrade.graphs import catalog
+
+    path.write_bytes(content)
+    catalog.get("onnx").open(path)(torch.rand(1, 3, 24, 24))
 
 
 def recipes(content: bytes, path: Path) -> None:
@@ -187,6 +208,7 @@ class Kind:
         suffix: of their names.
         repair: puts checksums right after damage.
         share: of all the files that are tried.
+        needs: packages without which it cannot be tried.
     """
 
     make: Callable[[], list[bytes]]
@@ -194,6 +216,11 @@ class Kind:
     suffix: str
     repair: Callable[[bytes], bytes] | None = None
     share: float = 1.0
+    needs: tuple[str, ...] = ()
+
+    def missing(self) -> list[str]:
+        """The packages that are not installed."""
+        return [package for package in self.needs if util.find_spec(package) is None]
 
 
 def repaired_png(content: bytes) -> bytes:
@@ -279,7 +306,8 @@ KINDS = {
     "safetensors": Kind(safetensors_files, weights, ".safetensors", share=0.4),
     "recipe": Kind(lambda: texts("undegrade.recipes", ".yaml"), recipes, ".yaml"),
     "card": Kind(lambda: texts("undegrade.weights.cards", ".toml"), cards, ".toml"),
-    "ONNX": Kind(lambda: [onnx_file()], weights, ".onnx", share=0.5),
+    "ONNX": Kind(onnx_files, graphs, ".onnx", needs=("onnx", "onnxruntime")),
+    "ONNX for weights": Kind(onnx_files, weights, ".onnx", share=0.2, needs=("onnx",)),
 }
 
 
@@ -366,6 +394,9 @@ class Tally:
 def fuzz(name: str, count: int, seed: int, folder: Path, keep: Path | None = None) -> Tally:
     """Reads ``count`` damaged files of a kind in children of this process."""
     kind, tally, batch = KINDS[name], Tally(), list[tuple[int, bytes]]()
+    torch.set_num_threads(1)
+    with suppress(Exception):  # what the reader imports: children begin with it, and no file is charged for it
+        kind.read(kind.make()[0], folder / f"first{kind.suffix}")
     for entry in enumerate(files(kind, count, seed)):
         batch.append(entry)
         if len(batch) == SPAN:
@@ -489,6 +520,10 @@ def main() -> int:
     parser.add_argument("--keep", type=Path, help="folder for the files that were losses")
     wish = parser.parse_args()
     chosen = {name: kind for name, kind in KINDS.items() if wish.only in (None, name)}
+    for name, missing in [(name, kind.missing()) for name, kind in chosen.items()]:
+        if missing:
+            print(f"{name}: not tried, for want of {' and '.join(missing)}", file=sys.stderr)
+            del chosen[name]
     unit = wish.count / sum(kind.share for kind in chosen.values())
     total, lost, tries = Counter[str](), list[str](), 0
     print("| kind | tried | read | refused | losses | slowest | most memory |\n" + "| --- " * 7 + "|")

@@ -44,7 +44,7 @@ def load(path: Path) -> Run:
 
     Raises:
         MissingExtraError: ONNX Runtime is not installed.
-        WeightsError: it cannot read the file.
+        WeightsError: it cannot read the file; what is returned raises it when it cannot run it.
     """
     try:
         import onnxruntime
@@ -54,11 +54,26 @@ def load(path: Path) -> Run:
     options.intra_op_num_threads = min(threads(), torch.get_num_threads())
     options.log_severity_level = 3
     try:
-        session: Any = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        # Without the second attempt, of which the runtime would tell on stdout.
+        session: Any = onnxruntime.InferenceSession(
+            str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
+        )
+        name = session.get_inputs()[0].name
     except Exception as error:
-        raise WeightsError(f"{path}: ONNX Runtime cannot read it: {error}") from error
-    name = session.get_inputs()[0].name
-    return lambda x: torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
+        raise WeightsError(f"{path}: ONNX Runtime cannot read it: {_line(error)}") from error
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        try:
+            return torch.from_numpy(session.run(None, {name: x.contiguous().numpy()})[0])
+        except Exception as error:
+            raise WeightsError(f"{path}: ONNX Runtime cannot run it on {tuple(x.shape)}: {_line(error)}") from error
+
+    return run
+
+
+def _line(error: Exception) -> str:
+    """The runtime's errors have several, and name its source files."""
+    return " ".join(str(error).split())[-160:] or type(error).__name__
 
 
 FORMAT = Format(suffix=".onnx", write=write, open=load, extra="onnx")
