@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import struct
 from collections import OrderedDict
 
 import numpy as np
@@ -88,6 +89,15 @@ def test_cut_off(save, tmp_path, kind, share):
         read(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_zip_file_on_several_disks(save):
+    path = save(TENSORS)
+    content = path.read_bytes()
+    end = content.rindex(b"PK\x05\x06")
+    path.write_bytes(content[:64] + struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2) + content[end:])
+    with pytest.raises(WeightsError, match="cut off or damaged"):
+        read(path)
 
 
 def test_values_that_are_no_numbers(save):

@@ -165,9 +165,17 @@ def _damage(path: Path, error: Exception) -> str:
     with path.open("rb") as file:
         head = file.read(4)
     if head[:2] == b"PK" or head[:1] == b"\x80":
-        whole = head[:2] == b"PK" and zipfile.is_zipfile(path)
+        whole = head[:2] == b"PK" and _is_zip(path)
         return f"{'damaged' if whole else 'cut off or damaged'} ({_line(error)}); get it again"
     return "not a checkpoint: neither safetensors nor a file that torch.save wrote"
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a zip file's end is where it belongs."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # it does not only answer: an archive on several disks makes it raise
+        return False
 
 
 def _unwrap(content: Any) -> dict[str, Tensor]:
