@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,6 +188,42 @@ def workers(parent: int) -> list[int]:
     return found
 
 
+def memory_cap(bench: Bench) -> Result:
+    """The child is killed as soon as it holds more than three quarters of what the pictures take whole."""
+    bench.make(2, side=900)
+    whole = watched(bench.start(bench.words("--engine", "isolated", output=bench.folder / "reference")))[0]
+    cap = whole * 3 // 4
+    process = bench.start(bench.words("--engine", "isolated"))
+    tried = watched(process, cap)[1]
+    told = sum("done again with smaller tiles" in line for line in process.communicate()[1].splitlines())
+    apart = [difference(path, bench.folder / "reference" / name) for name, path in visible(bench.output).items()]
+    losses = abs(2 - len(apart)) + sum(levels > 2 for levels in apart) + hidden(bench.output)
+    losses += (process.returncode != 0) + (tried == 0) + (told == 0)
+    figures = f"{whole >> 20} MB whole, {cap >> 20} allowed"
+    return Result(tried, losses, f"{len(apart)} of 2 pictures, {max(apart, default=0)} levels apart at most; {figures}")
+
+
+def watched(process: subprocess.Popen[str], cap: int = 1 << 50) -> tuple[int, int]:
+    """Kills the children that hold more bytes than ``cap``: (the most that one held, how many were killed)."""
+    most = killed = 0
+    while process.poll() is None:
+        for child in workers(process.pid):
+            with suppress(OSError, IndexError):
+                held = int(Path(f"/proc/{child}/statm").read_text().split()[1]) * resource.getpagesize()
+                if held > cap:
+                    os.kill(child, signal.SIGKILL)
+                    killed += 1
+                most = max(most, held)
+        time.sleep(0.01)
+    return most, killed
+
+
+def difference(one: Path, other: Path) -> int:
+    """The largest between two pictures, in levels of 255."""
+    a, b = (np.asarray(Image.open(path)).astype(int) for path in (one, other))
+    return int(abs(a - b).max())
+
+
 def ctrl_c(bench: Bench) -> Result:
     """Ctrl-C: status 130, what is left is counted right, nothing is half written; with and without a manifest."""
     bench.make(60)
@@ -325,6 +363,7 @@ def mortal_words() -> list[str]:
 CASES: dict[str, Callable[[Bench], Result]] = {
     "killed at random moments": kills,
     "child killed as for memory": dead_children,
+    "child killed at a cap of memory": memory_cap,
     "Ctrl-C": ctrl_c,
     "full disk": full_disk,
     "read-only output": read_only,
