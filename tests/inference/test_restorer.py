@@ -159,6 +159,12 @@ def test_max_memory_leads_to_tiles(probe, picture):
     assert seen[-1][0] == seen[-1][1] == len(seen)
 
 
+def test_an_ensemble_of_one_tile_tells_of_each_form(probe, picture):
+    seen = []
+    probe().tensor(picture(40, 30), ensemble=8, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [*((form, 8) for form in range(1, 9)), (1, 1)]
+
+
 class Overflowing(nn.Module):
     """Leaves the range of float16, stays in that of float32."""
 

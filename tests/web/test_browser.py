@@ -69,6 +69,13 @@ def shot(page: Any, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}-{page.viewport_size['width']}.png", full_page=True)
 
 
+def wait_for_result(page: Any) -> None:
+    """Until both pictures are there. They load when they come near the screen, so a phone has to scroll to them."""
+    page.wait_for_selector(".ud-slider img", state="attached")
+    page.evaluate("document.querySelector('.ud-slider').scrollIntoView()")
+    page.wait_for_selector(".ud-slider img")
+
+
 def test_drop_restore_slide_download(
     page: Any, server: Served, photo: Path, by_command: Callable[..., bytes], tmp_path: Path
 ) -> None:
@@ -81,7 +88,7 @@ def test_drop_restore_slide_download(
     page.get_by_role("option", name="JPEG blocks").click()
     page.wait_for_selector(".ud-drop :text('.jpg')")
     page.click("button.ud-start:visible")
-    page.wait_for_selector(".ud-slider img")
+    wait_for_result(page)
     assert "jpeg_artifacts_fast" in page.inner_text(".ud-status")
     page.wait_for_timeout(500)
     shot(page, "restored")
@@ -98,6 +105,12 @@ def test_drop_restore_slide_download(
     page.wait_for_timeout(300)
     assert clipped(page) != before, "the line does not move"
 
+    before = scale(page)
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + box["height"] / 2)
+    page.mouse.wheel(0, -300)
+    page.wait_for_timeout(500)
+    assert scale(page) > before, "the wheel does not zoom"
+
     with page.expect_download() as waiting:
         page.click(".ud-download:visible")
     waiting.value.save_as(tmp_path / "result.png")
@@ -108,6 +121,29 @@ def test_drop_restore_slide_download(
 def clipped(page: Any) -> str:
     """How the slider shows the upper picture just now."""
     return str(page.evaluate("document.querySelector('.ud-slider').innerHTML.replace(/blob:[^\"]*/g, '')"))
+
+
+def scale(page: Any) -> float:
+    """How much larger than it fits the upper picture is shown."""
+    return float(page.evaluate("new DOMMatrix(getComputedStyle(document.querySelector('.ud-slider img')).transform).a"))
+
+
+def test_half_the_strength(
+    page: Any, server: Served, photo: Path, by_command: Callable[..., bytes], tmp_path: Path
+) -> None:
+    page.goto(f"{server.address}/jpeg_artifacts")
+    page.wait_for_selector(".ud-start")
+    page.set_input_files(".ud-drop input[type=file]", photo)
+    page.wait_for_selector(".ud-drop :text('.jpg')")
+    number = page.locator("input[type=number][aria-label*='Strength']:visible").first
+    number.fill("0.5")
+    number.press("Tab")
+    page.click("button.ud-start:visible")
+    wait_for_result(page)
+    with page.expect_download() as waiting:
+        page.click(".ud-download:visible")
+    waiting.value.save_as(tmp_path / "half.png")
+    assert (tmp_path / "half.png").read_bytes() == by_command(photo, "-t", "dejpeg", "--strength", "0.5")
 
 
 def test_trouble_is_told(page: Any, server: Served, tmp_path: Path) -> None:
@@ -131,7 +167,7 @@ def test_sample_of_a_task(page: Any, server: Served) -> None:
     page.click("button.ud-take:visible")
     page.wait_for_selector(".ud-drop :text('deraining')")
     page.click("button.ud-start:visible")
-    page.wait_for_selector(".ud-slider img")
+    wait_for_result(page)
 
 
 def test_many_pictures_come_back_in_a_zip(
@@ -178,6 +214,7 @@ def test_cancel(page: Any, server: Served, photo: Path, tmp_path: Path) -> None:
     page.get_by_role("button", name="More").first.click()
     page.get_by_label("Best quality").first.check()
     page.click("button.ud-start:visible")
+    page.wait_for_selector(".ud-status:has-text(' left')")  # how long it will take
     page.click("button.ud-stop:visible")
     page.wait_for_selector(".ud-trouble:has-text('Cancelled')")
     assert page.is_visible("button.ud-start")

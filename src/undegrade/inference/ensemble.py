@@ -10,7 +10,7 @@ from torch import Tensor
 __all__ = ["ensemble8"]
 
 
-def ensemble8(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def ensemble8(run: Callable[[Tensor], Tensor], x: Tensor, progress: Callable[[int, int], None] | None = None) -> Tensor:
     """Mean of ``run`` over the eight symmetries of the square, each result turned back first.
 
     Form number i mirrors left-right if bit 0 of i is set, then top-bottom if bit 1 is set, then transposes if bit 2
@@ -19,6 +19,7 @@ def ensemble8(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     Args:
         run: (B, C, H, W) -> (B, C', sH, sW); it also meets the transposed size W x H.
         x: (B, C, H, W).
+        progress: called with (forms done, 8).
 
     Returns:
         (B, C', sH, sW).
@@ -31,5 +32,7 @@ def ensemble8(run: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         y = run(y.transpose(-2, -1).contiguous() if transposed else y)
         y = torch.flip(y.transpose(-2, -1) if transposed else y, mirrored)
         total = y if total is None else total + y
+        if progress:
+            progress(form + 1, 8)
     assert total is not None
     return total / 8

@@ -92,7 +92,7 @@ def run(
         options: tile, ensemble and max_memory count here.
         card: its padding, context and tile go before the network's own.
         official_size: pixels below which the official tiled forward runs a tile.
-        progress: called after each tile.
+        progress: called with (done, of how many) after each tile, of one tile after each form of an ensemble.
 
     Returns:
         (1, C', sH, sW), not clamped, in memory of its own, where ``x`` is.
@@ -116,7 +116,10 @@ def run(
         return (ensemble8(chopped, x) if options.ensemble == 8 else chopped(x)).clone()
 
     def network(part: Tensor) -> Tensor:
-        return ensemble8(once, part) if options.ensemble == 8 else once(part)
+        if options.ensemble == 8:
+            # A tile that is the whole picture would say nothing until all is done; its eight forms do.
+            return ensemble8(once, part, progress if cut is not None and cut.tile == padded else None)
+        return once(part)
 
     padded = _padded_size(spec, x)
     mode = card.padding if card and card.padding else spec.padding
