@@ -31,7 +31,7 @@ $(VENV)/web: $(VENV)/installed
 # The page and the HTTP API, in a real browser where there is one or apt-get can install it.
 test-web: $(VENV)/web
 	sh scripts/get_chromium.sh
-	$(BIN)/pytest tests/web -rs
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/web -rs
 
 # 200 clients, hostile files, cut and hanging connections against a real server; a table of what was lost.
 load: $(VENV)/web
