@@ -18,13 +18,15 @@ from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import _refuse_uneven
 
 WORKER = """
-import os, signal, sys
+import faulthandler, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from runs import recipe
+from torch import distributed
 from undegrade.engine import run
 from undegrade.engine.loop import train
 
+faulthandler.dump_traceback_later(200)
 data = Path(sys.argv[2])
 finish = run.Run.finish_step
 
@@ -35,6 +37,7 @@ def finish_or_die(self):
         mark.write_text(f"step {self.step}, sharded {self.sharded}")
         os.kill(os.getpid(), signal.SIGKILL)
     if self.step == 5:
+        distributed.barrier()  # who leaves earlier resets the connections that the other one still reads from
         os._exit(0)
 
 run.Run.finish_step = finish_or_die
@@ -44,7 +47,7 @@ train(recipe(data, held_back=0, save_every=1, parallel="fsdp"), runs=data / "man
 
 @pytest.mark.skipif(
     "UNDEGRADE_FAULTS" not in os.environ,
-    reason="on a busy machine the restarted processes now and then wait for each other for ever; `make faults` runs it",
+    reason="it takes minutes on a busy machine; `make faults` runs it",
 )
 def test_slices_restarted_after_a_kill_and_finished_by_one_process_equal_one_undisturbed_run(tmp_path: Path) -> None:
     pictures(tmp_path / "clean")
@@ -52,7 +55,8 @@ def test_slices_restarted_after_a_kill_and_finished_by_one_process_equal_one_und
     words = ["--standalone", "--nproc-per-node", "2", "--max-restarts", "3", str(tmp_path / "worker.py")]
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *words, str(Path(__file__).parent), str(tmp_path)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # Without the second, torch 2.13 keeps the addresses of the killed processes in the store of the new ones.
+        env=os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
         capture_output=True,
         text=True,
         timeout=500,
