@@ -382,6 +382,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="cases whose name holds this")
     wish = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # started with `&`, Ctrl-C would be ignored below us
     print("| fault | tried | losses | seen |\n| --- | --- | --- | --- |", flush=True)
     losses = 0
     for name, case in CASES.items():
