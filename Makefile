@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-web load faults fuzz lint docs gallery dist clean
+.PHONY: demo test test-web test-ray load faults fuzz lint docs gallery dist clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,15 @@ $(VENV)/web: $(VENV)/installed
 test-web: $(VENV)/web
 	sh scripts/get_chromium.sh
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/web -rs
+
+# The extra `ray`, on top of the rest.
+$(VENV)/ray: $(VENV)/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[ray]"
+	touch $@
+
+# Folders on a local cluster of two processes that are killed.
+test-ray: $(VENV)/ray
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/inference/test_batch_ray.py -rs
 
 # 200 clients, hostile files, cut and hanging connections against a real server; a table of what was lost.
 load: $(VENV)/web

@@ -194,13 +194,65 @@ def memory_cap(bench: Bench) -> Result:
     whole = watched(bench.start(bench.words("--engine", "isolated", output=bench.folder / "reference")))[0]
     cap = whole * 3 // 4
     process = bench.start(bench.words("--engine", "isolated"))
-    tried = watched(process, cap)[1]
+    return smaller(bench, process, watched(process, cap)[1], f"{whole >> 20} MB whole, {cap >> 20} allowed")
+
+
+def kernel_kill(bench: Bench) -> Result:
+    """The kernel's own kill: parent and child in a control group that may hold less than the pictures take whole."""
+    bench.make(2, side=900)
+    words, group = bench.words("--engine", "isolated", output=bench.folder / "reference"), MemoryGroup(bench.folder)
+    if not group.made:
+        return Result(0, 0, "not tried: no control group of memory can be made here")
+    with group:
+        process = bench.start([*group.words, *words])
+        process.communicate()
+        whole = group.most()
+        group.limit(cap := whole * 3 // 4)
+        process = bench.start([*group.words, *bench.words("--engine", "isolated")])
+        process.wait()
+        tried = group.kills()
+    return smaller(bench, process, tried, f"{whole >> 20} MB whole, {cap >> 20} allowed")
+
+
+def smaller(bench: Bench, process: subprocess.Popen[str], tried: int, figures: str) -> Result:
+    """What two pictures became whose process was killed ``tried`` times: they are done with smaller tiles."""
     told = sum("done again with smaller tiles" in line for line in process.communicate()[1].splitlines())
     apart = [difference(path, bench.folder / "reference" / name) for name, path in visible(bench.output).items()]
     losses = abs(2 - len(apart)) + sum(levels > 2 for levels in apart) + hidden(bench.output)
     losses += (process.returncode != 0) + (tried == 0) + (told == 0)
-    figures = f"{whole >> 20} MB whole, {cap >> 20} allowed"
     return Result(tried, losses, f"{len(apart)} of 2 pictures, {max(apart, default=0)} levels apart at most; {figures}")
+
+
+class MemoryGroup:
+    """A control group (Linux, version 1 or 2) that bounds the memory of the processes started by ``words``."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._old = Path("/sys/fs/cgroup/memory/memory.limit_in_bytes").exists()
+        self._place = Path("/sys/fs/cgroup", "memory" if self._old else "", scratch.name)
+        with suppress(OSError):
+            self._place.mkdir()
+        self.made = (self._place / ("memory.limit_in_bytes" if self._old else "memory.max")).exists()
+        self.words = ["sh", "-c", f'echo $$ > {self._place}/cgroup.procs; exec "$@"', "sh"]
+
+    def __enter__(self) -> MemoryGroup:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):
+            self._place.rmdir()
+
+    def limit(self, size: int) -> None:
+        """No more than ``size`` bytes from now on."""
+        (self._place / ("memory.limit_in_bytes" if self._old else "memory.max")).write_text(str(size))
+
+    def most(self) -> int:
+        """The most bytes that were held at once."""
+        return int((self._place / ("memory.max_usage_in_bytes" if self._old else "memory.peak")).read_text())
+
+    def kills(self) -> int:
+        """How many processes the kernel has killed."""
+        lines = (self._place / ("memory.oom_control" if self._old else "memory.events")).read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
 
 
 def watched(process: subprocess.Popen[str], cap: int = 1 << 50) -> tuple[int, int]:
@@ -364,6 +416,7 @@ CASES: dict[str, Callable[[Bench], Result]] = {
     "killed at random moments": kills,
     "child killed as for memory": dead_children,
     "child killed at a cap of memory": memory_cap,
+    "child killed by the kernel": kernel_kill,
     "Ctrl-C": ctrl_c,
     "full disk": full_disk,
     "read-only output": read_only,

@@ -238,9 +238,9 @@ def write(task: str) -> None:
 
 
 def chart() -> None:
-    """Gain against time of all scores in docs/scores."""
+    """Gain against time of all scores in docs/scores, and of the peers there."""
     with tempfile.TemporaryDirectory() as folder:
-        api.report([DOCS / "scores"], folder)
+        api.report([DOCS / "scores", DOCS / "scores" / "peers"], folder)
         (DOCS / "images" / "scores.svg").write_bytes((Path(folder) / "scores.svg").read_bytes())
 
 
@@ -248,10 +248,11 @@ def main() -> None:
     """The tasks named on the command line, or all and the chart."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", help="names of tasks; all when left out")
-    named = parser.parse_args().tasks
-    for task in named or EXAMPLES:
+    parser.add_argument("--chart", action="store_true", help="only the chart of the scores")
+    given = parser.parse_args()
+    for task in () if given.chart else given.tasks or EXAMPLES:
         write(task)
-    if not named:
+    if given.chart or not given.tasks:
         chart()
 
 

@@ -1,9 +1,11 @@
-"""A batch on a local Ray cluster of two processes, one of which is killed: nothing is lost, doubled or changed."""
+"""A batch on a local Ray cluster of two processes, which are killed: nothing is lost, doubled or changed."""
 
 from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +20,11 @@ from undegrade.inference import engines, scan
 from undegrade.inference.manifest import Manifest
 
 ray = pytest.importorskip("ray")
+pytest.importorskip("ray.data")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.*", "ignore::FutureWarning:ray.*"),
+]
 
 
 class DiesOnce(Negative):
@@ -52,7 +59,6 @@ def cluster() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_worker_loses_and_doubles_nothing(cluster: None, tmp_path: Path) -> None:
     for number in range(12):
         picture(tmp_path / f"in/{number:02}.png", 20 * number, (6, 9 if number == 5 else 4))
@@ -72,3 +78,24 @@ def test_a_killed_worker_loses_and_doubles_nothing(cluster: None, tmp_path: Path
     assert found == contents("here", make)
     with pytest.raises(WeightsError, match="no such weights"):
         list(engines.run(scan.scan([tmp_path / "in"], tmp_path / "more"), refused, engine="ray"))
+
+
+def test_what_kills_every_worker_is_given_up_alone(cluster: None, tmp_path: Path) -> None:
+    for number in range(6):
+        picture(tmp_path / f"in/{number}.png", 20 * number, (6, 9 if number == 2 else 4))
+    jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
+    outcomes = list(engines.run(jobs, partial(Negative, deadly=9), engine="ray"))
+    (lost,) = (outcome for outcome in outcomes if outcome.status == "failed")
+    assert lost.source.name == "2.png"
+    assert "3 workers died over it" in lost.error
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "3.png", "4.png", "5.png"]
+
+
+def test_one_actor_for_each_gpu(tmp_path: Path) -> None:
+    """Ray only counts the GPUs that it is told of, so that this needs none."""
+    script = Path(__file__).with_name("ray_gpus.py")
+    paths = os.pathsep.join([str(script.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    words = [sys.executable, script, tmp_path]
+    told = subprocess.run(words, capture_output=True, text=True, env=environment, check=False)
+    assert set(told.stdout.split()) == {"0", "1"}, told.stderr

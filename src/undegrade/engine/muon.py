@@ -24,10 +24,13 @@ ADAM_RMS = 0.2
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """(N, rows, columns) -> the same shape, all singular values near 1, by Newton-Schulz iterations in bfloat16."""
+    """(N, rows, columns) -> the same shape, all singular values near 1, by Newton-Schulz iterations.
+
+    In bfloat16 as the authors do, on processors in float32: few of them multiply the former as fast.
+    """
     a, b, c = COEFFICIENTS
     tall = matrices.shape[-2] > matrices.shape[-1]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    x = (matrices.mT if tall else matrices).to(torch.float32 if matrices.device.type == "cpu" else torch.bfloat16)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(ROUNDS):
         gram = x @ x.mT

@@ -1,17 +1,19 @@
-"""A batch on a Ray cluster: actors that load the weights once and take a few files at a time.
+"""A batch on a Ray cluster: a Ray Data pipeline whose actors load the weights once and take a few files at a time.
 
-The driver holds the list of files, and only it gives finished files their names. So a worker may die at any moment,
-and its files go to another one, without a file being lost, doubled, or seen half written. The files lie where all
-machines see them: on a shared disk, or in an object store (``s3://...``), where a file is put at once or not at all.
+The driver holds the list of files, and only it gives finished files their names. So a worker may die at any moment: Ray
+starts it again and gives it the same files, without one being lost, doubled, or seen half written. Ray would do so for
+ever; an account of who has died over what lets a picture that kills its worker be given up alone. The files lie where
+all machines see them: on a shared disk, or in an object store (``s3://...``), where a file is put whole or not at all.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections import Counter, deque
+import pickle
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,8 @@ __all__ = ["run"]
 
 CHUNK = 4
 """Files that an actor takes at a time, between which reading, restoring and writing overlap."""
+WINDOW = 512
+"""Files for each actor that are one pipeline: a folder without end is read as it is done, weights are loaded seldom."""
 TRIES = 3
 """How often a file may lose its worker before it is given up."""
 
@@ -44,7 +48,7 @@ def run(
 
     Args:
         jobs: as there. Outcomes come in the order in which they are finished.
-        make: makes the restorer, in every actor once.
+        make: makes the restorer, in every actor.
         workers: actors; default: one for each GPU of the cluster, without GPUs one for each of its CPUs.
         progress: not called; files are small steps here.
         publish: as there, called in this process.
@@ -52,118 +56,125 @@ def run(
         **settings: further arguments of ``batch.run``.
 
     Raises:
-        MissingExtraError: Ray is not installed.
+        MissingExtraError: Ray Data is not installed.
         UndegradeError: the restorer cannot be made.
     """
     ray = _ray()
     if started := not ray.is_initialized():
         ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, configure_logging=False)
+    begun: dict[int, Job] = {}
     try:
-        yield from _run(ray, _Crew(ray, make, settings, workers), iter(jobs), publish, told)
+        have = ray.cluster_resources()
+        gpus = int(have.get("GPU", 0))
+        size = workers or gpus or max(1, int(have.get("CPU", 1)))
+        # Without a GPU every core has an actor of its own, which takes one thread.
+        needs, threads = ({"num_gpus": 1}, None) if gpus else ({"num_cpus": 1}, 1)
+        worker = (make, settings, threads, ray.remote(num_cpus=0, max_restarts=-1)(_Ledger).remote())
+        numbered = enumerate(jobs)
+        while window := dict(islice(numbered, size * WINDOW)):
+            begun.update(window)
+            for number, info, outcome, part in _answers(ray, window, worker, size, needs):
+                if isinstance(info, tuple):
+                    raise raised(*info)
+                if told:
+                    told(info)
+                yield published(begun.pop(number), outcome, part, publish)
     finally:
         if started:
             ray.shutdown()
+        for job in begun.values():
+            remove_parts(job)
 
 
-def _run(
-    ray: Any, crew: _Crew, jobs: Iterator[Job], publish: Publish, told: Callable[[dict[str, Any]], None] | None
-) -> Iterator[Outcome]:
-    again, losses = deque[list[Job]](), Counter[Job]()
-    try:
-        while crew.feed(again, jobs):
-            actor, chunk, ready = crew.next()
-            try:
-                info, outcomes = ray.get(ready)
-            except ray.exceptions.RayActorError as error:
-                crew.replace()
-                for job in chunk:
-                    remove_parts(job)
-                    losses[job] += 1
-                    if losses[job] < TRIES:
-                        again.append([job])  # alone: if one of them kills its worker, the others are not concerned
-                    else:
-                        yield failed(job, InputError(f"{job.source}: {TRIES} workers died over it ({_line(error)})"))
-                continue
-            crew.free.append(actor)
-            if isinstance(info, tuple):
-                raise raised(*info)
-            if told:
-                told(info)
-            for job, (outcome, part) in zip(chunk, outcomes, strict=True):
-                yield published(job, outcome, part, publish)
-    finally:
-        crew.dismiss()
+def _answers(
+    ray: Any, jobs: dict[int, Job], worker: tuple[Any, ...], size: int, needs: dict[str, int]
+) -> Iterator[tuple[int, Any, Outcome, Path | None]]:
+    """What the actors say of each of the numbered jobs, as it comes."""
+    rows = [{"number": number, "job": pickle.dumps(job)} for number, job in jobs.items()]
+    pipeline = ray.data.from_items(rows, override_num_blocks=-(-len(rows) // CHUNK)).map_batches(
+        _Worker, fn_constructor_args=worker, batch_size=CHUNK, concurrency=min(size, -(-len(rows) // CHUNK)), **needs
+    )
+    for batch in pipeline.iter_batches(batch_size=None, prefetch_batches=0):
+        for number, answer in zip(batch["number"], batch["answer"], strict=True):
+            yield int(number), *pickle.loads(answer)
 
 
-class _Crew:
-    """The actors."""
+class _Ledger:
+    """Who has died over what: an actor that outlives the workers."""
 
-    def __init__(self, ray: Any, make: Callable[[], Restores], settings: dict[str, Any], workers: int | None) -> None:
-        self._ray = ray
-        have = ray.cluster_resources()
-        gpus = int(have.get("GPU", 0))
-        self.size = workers or gpus or max(1, int(have.get("CPU", 1)))
-        needs = {"num_gpus": 1} if gpus else {"num_cpus": 1}
-        kind = ray.remote(**needs)(_Worker)
-        self._new: Callable[[], Any] = partial(kind.remote, make, settings, None if gpus else 1)
-        self.free = deque(self._new() for _ in range(self.size))
-        self.working: dict[Any, tuple[Any, list[Job]]] = {}
+    def __init__(self) -> None:
+        self._open, self._losses = set[int](), Counter[int]()
 
-    def feed(self, again: deque[list[Job]], jobs: Iterator[Job]) -> bool:
-        """Gives work to all who are free, first what is to be done again; whether anybody works now."""
-        while self.free and (chunk := again.popleft() if again else list(islice(jobs, CHUNK))):
-            actor = self.free.popleft()
-            self.working[actor.do.remote(chunk)] = actor, chunk
-        return bool(self.working)
+    def begin(self, numbers: list[int]) -> list[int]:
+        """Notes that these files are begun; how many workers each of them has lost until now."""
+        self._losses.update(self._open.intersection(numbers))  # begun and not ended: that worker is dead
+        self._open.update(numbers)
+        return [self._losses[number] for number in numbers]
 
-    def next(self) -> tuple[Any, list[Job], Any]:
-        """The next that has finished, or died: (actor, its files, what it answers)."""
-        (ready, *_), _ = self._ray.wait(list(self.working))
-        return *self.working.pop(ready), ready
-
-    def replace(self) -> None:
-        """A new actor for one that has died."""
-        self.free.append(self._new())
-
-    def dismiss(self) -> None:
-        """Ends all, and removes what those at work leave behind."""
-        for actor in [*self.free, *(actor for actor, _ in self.working.values())]:
-            self._ray.kill(actor)
-        for _, chunk in self.working.values():
-            for job in chunk:
-                remove_parts(job)
+    def end(self, numbers: list[int]) -> None:
+        """Notes that the worker is alive and done with them."""
+        self._open.difference_update(numbers)
 
 
 class _Worker:
     """What runs in an actor."""
 
-    def __init__(self, make: Callable[[], Restores], settings: dict[str, Any], threads: int | None) -> None:
-        self._make, self._settings, self._threads = make, settings, threads
+    def __init__(
+        self, make: Callable[[], Restores], settings: dict[str, Any], threads: int | None, ledger: Any
+    ) -> None:
+        self._make, self._settings, self._threads, self._ledger = make, settings, threads, ledger
         self._restorer: Restores | None = None
 
-    def do(self, jobs: list[Job]) -> tuple[Any, list[tuple[Outcome, Path | None]]]:
-        """(the restorer's info or its error, for each job the outcome and the hidden file with the result)."""
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Does the jobs of a batch: for each (the restorer's info or its error, the outcome, the hidden result)."""
         from undegrade.core.errors import UndegradeError
-        from undegrade.inference.batch import run as run_here
 
+        numbers, jobs = batch["number"].tolist(), [pickle.loads(job) for job in batch["job"]]
         try:
             restorer = self._restorer or self._load()
         except UndegradeError as error:
-            return (type(error).__name__, " ".join(str(error).split())), []
+            refusal = pickle.dumps(((type(error).__name__, " ".join(str(error).split())), None, None))
+            return {"number": numbers, "answer": [refusal] * len(numbers)}
+        if any(self._told("begin", numbers)):
+            self._told("end", numbers)
+            # Alone: if one of them kills its worker, the others are not concerned.
+            done = [self._alone(number, job, restorer) for number, job in zip(numbers, jobs, strict=True)]
+        else:
+            done = self._do(jobs, restorer)
+            self._told("end", numbers)
+        return {"number": numbers, "answer": [pickle.dumps((restorer.info, *answer)) for answer in done]}
+
+    def _alone(self, number: int, job: Job, restorer: Restores) -> tuple[Outcome, Path | None]:
+        remove_parts(job)
+        if self._told("begin", [number])[0] >= TRIES:
+            outcome = replace(failed(job, InputError(f"{job.source}: {TRIES} workers died over it")), cause=None)
+            part = None
+        else:
+            ((outcome, part),) = self._do([job], restorer)
+        self._told("end", [number])
+        return outcome, part
+
+    def _do(self, jobs: list[Job], restorer: Restores) -> list[tuple[Outcome, Path | None]]:
+        from undegrade.inference.batch import run as run_here
+
         finished: dict[Job, Path] = {}
 
         def keep(job: Job, part: Path, target: Path) -> None:
             finished[job] = part
 
-        outcomes = list(run_here(jobs, restorer, publish=keep, **self._settings))
-        done = [(replace(outcome, cause=None), finished.get(job)) for job, outcome in zip(jobs, outcomes, strict=True)]
-        return restorer.info, done
+        outcomes = run_here(jobs, restorer, publish=keep, **self._settings)
+        return [(replace(outcome, cause=None), finished.get(job)) for job, outcome in zip(jobs, outcomes, strict=True)]
+
+    def _told(self, what: str, numbers: list[int]) -> Any:
+        import ray
+
+        return ray.get(getattr(self._ledger, what).remote(numbers))
 
     def _load(self) -> Restores:
         if self._threads:
             import torch
 
-            torch.set_num_threads(self._threads)  # every core has an actor of its own
+            torch.set_num_threads(self._threads)
         self._restorer = self._make()
         return self._restorer
 
@@ -173,10 +184,9 @@ def _ray() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
     try:
         import ray
+        import ray.data
     except ImportError as error:
         raise MissingExtraError("engine=ray", "ray") from error
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    ray.data.DataContext.get_current().enable_progress_bars = False  # the command has its own
     return ray
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]
