@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.weights import store
 
 __all__ = ["report"]
 
@@ -178,8 +179,12 @@ def _smoothed(events: Sequence[Mapping[str, Any]], key: str) -> tuple[list[float
 
 
 def _chart(plt: Any, scores: Sequence[Mapping[str, Any]]) -> Any:
-    """One field per task: gain over the input against seconds per picture, a mark for each test."""
-    ordered = sorted(scores, key=lambda score: (score["task"], score["weights"]))
+    """One field per task: gain over the input against seconds per picture, a mark for each test.
+
+    Weights that are at hand are dots, everything else (other programs, methods, networks) is crosses.
+    """
+    ours = set(store.matching("*"))
+    ordered = sorted(scores, key=lambda score: (score["task"], score["weights"] not in ours, score["weights"]))
     tasks = [(task, list(group)) for task, group in groupby(ordered, key=lambda score: score["task"])]
     columns = min(COLUMNS, len(tasks))
     rows = -(-len(tasks) // columns)
@@ -190,7 +195,8 @@ def _chart(plt: Any, scores: Sequence[Mapping[str, Any]]) -> Any:
         axes.axis("off")
     for axes, (task, group) in zip(fields.flat, tasks, strict=False):
         for weights, tests in groupby(group, key=lambda score: score["weights"]):
-            axes.scatter(*zip(*map(_place, tests), strict=True), label=weights, s=18)
+            marker = "o" if weights in ours else "x"
+            axes.scatter(*zip(*map(_place, tests), strict=True), label=weights, s=18, marker=marker, linewidth=1)
         axes.set_title(task.replace("_", " "))
         axes.set_xscale("log")
         seconds = [_place(test)[0] for test in group]
