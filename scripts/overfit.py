@@ -25,20 +25,20 @@ from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import open_patches
 from undegrade.tasks import catalog as tasks
 
-SIZE, COUNT, BATCH = 16, 8, 2
+SIZE, COUNT = 16, 8
 DRAWS = 64
 """Patches that are scored, drawn from the eight as in training."""
 HARMED = 35.0
 """Patches whose input is closer to the target than this, in dB, are passed over."""
 RECIPES: dict[str, dict[str, Any]] = {
-    "chair_dehazing_indoor": {"steps": 4000},
-    "ccnet_dehazing_indoor": {"steps": 3000},
+    "chair_dehazing_indoor": {"steps": 6000, "warmup": 40},
+    "ccnet_dehazing_indoor": {"steps": 3600},
     # The pyramid networks at reduced depth; the least of PANet's four noise levels.
-    "panet_denoising": {"steps": 4000, "numbers": {"blocks": 6}, "strength": {"sigma": 10, "clipped": True}},
-    "pa_edsr_super_resolution_x2": {"steps": 4000, "numbers": {"blocks": 8}},
-    "m3snet_w32_motion_deblurring": {"steps": 400},
-    "mhnet_motion_deblurring": {"steps": 1200},
-    "mhnet2023_deraining": {"steps": 1500},
+    "panet_denoising": {"steps": 3000, "numbers": {"blocks": 6}, "strength": {"sigma": 10, "clipped": True}},
+    "pa_edsr_super_resolution_x2": {"steps": 3000, "numbers": {"blocks": 8}},
+    "m3snet_w32_motion_deblurring": {"steps": 400, "batch": 8},
+    "mhnet_motion_deblurring": {"steps": 600, "batch": 8},
+    "mhnet2023_deraining": {"steps": 600, "batch": 8},
 }
 """Recipe -> its steps here, and what else differs from the official one besides the patches."""
 
@@ -62,21 +62,22 @@ def overfit(name: str, runs: Path) -> dict[str, Any]:
     """Trains ``name`` on eight patches; PSNR of the result and of the input on them, and the curve of the loss."""
     recipe, special = Recipe.load(name), dict(RECIPES[name])
     steps, strength = special["steps"], special.pop("strength", dict(recipe.sources[0].strength))
+    batch = special.pop("batch", 2)
     pairs = make_patches(recipe, strength, runs.parent / "patches" / name)
     # Super-resolution learns from whole pictures that it shrinks itself.
     shrinks = recipe.task == "super_resolution"
     source = {"clean": "target", "strength": strength} if shrinks else {"inputs": "input", "targets": "target"}
     changes = {
-        **special,
         "sources": [source],
-        "patches": [{"until": 1.0, "size": SIZE, "batch": BATCH}],
+        "patches": [{"until": 1.0, "size": SIZE, "batch": batch}],
         "warmup": round(recipe.warmup * steps / recipe.steps),
         "data": str(pairs),
         "augmentation": "none",
         "held_back": 0,
         "validate_at": [],
-        "save_every": steps,
+        "save_every": 500,
         "accumulate": 1,
+        **special,
     }
     short = Recipe.load(name, [f"{key}={json.dumps(value)}" for key, value in changes.items()])
     card = train(short, runs=runs)

@@ -21,6 +21,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -75,6 +76,16 @@ class Manifest:
         self._lock = threading.Lock()  # files are published by a thread of their own
         try:
             self._base = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise InputError(f"{path}: cannot be used as a manifest ({error})") from error
+        with ExitStack() as stack:
+            stack.callback(self._base.close)
+            self._begin(settings)
+            stack.pop_all()  # nothing was raised: it stays open
+
+    def _begin(self, settings: Mapping[str, Any]) -> None:
+        """Takes the lock, makes the tables, compares the settings."""
+        try:
             # The lock is held as long as the process lives, and is gone when it is killed.
             for line in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
                 self._base.execute(f"PRAGMA {line}")
@@ -83,11 +94,11 @@ class Manifest:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise UsageError(
-                    f"{path}: another run uses this manifest; wait for it, or give another file"
+                    f"{self.path}: another run uses this manifest; wait for it, or give another file"
                 ) from error
-            raise InputError(f"{path}: cannot be used as a manifest ({error})") from error
+            raise InputError(f"{self.path}: cannot be used as a manifest ({error})") from error
         except sqlite3.DatabaseError as error:
-            raise InputError(f"{path}: not a manifest ({error}); give another file") from error
+            raise InputError(f"{self.path}: not a manifest ({error}); give another file") from error
 
     def __enter__(self) -> Manifest:
         return self
