@@ -34,7 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "chair_dehazing_indoor": {"steps": 6000, "warmup": 40},
     "ccnet_dehazing_indoor": {"steps": 3600},
     # The pyramid networks at reduced depth; the least of PANet's four noise levels.
-    "panet_denoising": {"steps": 3000, "numbers": {"blocks": 6}, "strength": {"sigma": 10, "clipped": True}},
+    "panet_denoising": {"steps": 6000, "numbers": {"blocks": 6}, "strength": {"sigma": 10, "clipped": True}},
     "pa_edsr_super_resolution_x2": {"steps": 3000, "numbers": {"blocks": 8}},
     "m3snet_w32_motion_deblurring": {"steps": 400, "batch": 8},
     "mhnet_motion_deblurring": {"steps": 600, "batch": 8},
