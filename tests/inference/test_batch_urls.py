@@ -54,3 +54,9 @@ def test_from_store_to_disk_and_what_cannot_be_reached(tmp_path: Path) -> None:
     assert outcome.error == f"{root}/in/none.png: there is no such file"
     with pytest.raises(InputError, match="no-such-scheme"):
         list(scan.scan(["no-such-scheme://a/b.png"], tmp_path / "out"))
+
+
+def test_a_file_that_lies_in_no_folder() -> None:
+    job = scan.plan(["memory://top.jpg"])[0]
+    assert (str(job.source), str(job.target)) == ("memory://top.jpg", "memory://top.restored.png")
+    assert str(Url("s3://bucket/top.jpg/").parent / "sub") == "s3://bucket/sub"

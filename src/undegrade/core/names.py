@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-
-from undegrade.core.urls import Location
+from pathlib import PurePath
 
 __all__ = ["LONGEST", "folded", "printable", "shortened"]
 
@@ -22,17 +21,20 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
-def folded(path: object) -> str:
+def folded(name: str) -> str:
     """The same for all spellings that a file system may take for one: case and composed letters are levelled."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(path)).casefold())
+    if name.isascii():
+        return name.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
-def shortened(path: Location) -> Location:
-    """``path`` with a last part of at most ``LONGEST`` bytes: the stem is cut and marked with a part of its SHA-256."""
-    raw = os.fsencode(path.name)
+def shortened(name: str) -> str:
+    """A file name of at most ``LONGEST`` bytes: the stem is cut and marked with a part of the SHA-256 of ``name``."""
+    if len(name) * 4 <= LONGEST:
+        return name
+    raw = os.fsencode(name)
     if len(raw) <= LONGEST:
-        return path
-    ending = f"~{hashlib.sha256(raw).hexdigest()[:12]}{path.suffix}"
+        return name
+    ending = f"~{hashlib.sha256(raw).hexdigest()[:12]}{PurePath(name).suffix}"
     # A letter cut in two must not be left behind, on disks that take only UTF-8.
-    stem = raw[: LONGEST - len(os.fsencode(ending))].decode("utf-8", "ignore")
-    return path.with_name(stem + ending)
+    return raw[: LONGEST - len(os.fsencode(ending))].decode("utf-8", "ignore") + ending

@@ -32,13 +32,15 @@ class Url:
     text: str
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "text", self.text.rstrip("/"))
+        text = self.text.rstrip("/")
+        object.__setattr__(self, "text", f"{text}//" if text.endswith(":") else text)
 
     def __str__(self) -> str:
         return self.text
 
     def __truediv__(self, name: object) -> Url:
-        return self if str(name) == "." else Url(f"{self.text}/{name}")
+        between = "" if self.text.endswith("/") else "/"
+        return self if str(name) == "." else Url(f"{self.text}{between}{name}")
 
     @property
     def name(self) -> str:

@@ -1,7 +1,8 @@
 """Which file is written for which input, found folder by folder, so that a million files start at once.
 
 Names are decided within one folder at a time, from its content alone: they do not depend on how far a run has come,
-nor on which of several machines looks.
+nor on which of several machines looks. One folder may hold a hundred thousand files, so what is done for all of them
+before the first job is done with strings; paths are made, and files looked at, job by job.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -126,13 +129,43 @@ def _refuse(found: Iterable[_Found]) -> None:
             raise UsageError(f"{job.target}: the output would replace an input: choose another -o")
 
 
-@dataclass
+@dataclass(slots=True)
 class _Entry:
-    """A picture that an input stands for: its path below the input, and what is wrong with it."""
+    """A picture that an input stands for: where it lies, how far below the input, and what is wrong with it."""
 
-    source: Location
-    below: Path
+    folder: Location
+    name: str
+    below: Path = Path()
     problem: str = ""
+
+    @property
+    def source(self) -> Location:
+        return self.folder / self.name
+
+    @property
+    def suffix(self) -> str:
+        return _suffix(self.name)
+
+
+class _Result(NamedTuple):
+    """Where a result goes."""
+
+    folder: Location
+    name: str
+
+    @property
+    def key(self) -> tuple[Location, str]:
+        """The same for all results that a file system may take for one, if they are found in one folder."""
+        return self.folder, folded(self.name)
+
+    @property
+    def whole(self) -> str:
+        """The same, whatever the folder."""
+        return folded(f"{self.folder}/{self.name}")
+
+
+_Sources = Callable[[], set[object]]
+"""All that is read of a folder, looked up when first needed: most results are not there yet, and so no input."""
 
 
 @dataclass
@@ -144,48 +177,39 @@ class _Scan:
     recursive: bool
     keep_format: bool
     place: Location | None = None
+    is_file: bool = False
     named: set[object] = field(default_factory=set)
     roots: list[Path] = field(default_factory=list)
     taken: set[int] | None = None
     spellings: dict[str, Path] = field(default_factory=dict)
 
     def jobs(self, shard: tuple[int, int] | None) -> Iterator[_Found]:
-        for job, below, replaces in self._all():
-            if shard is None or _share(below, shard[1]) == shard[0]:
-                yield job, replaces
+        for group in self._groups():
+            sources = cache(partial(self._sources, group))
+            for entry, target in self._apart(group):
+                if shard is None or _share(entry.below / entry.name, shard[1]) == shard[0]:
+                    yield self._job(entry, target, sources)
 
-    def _all(self) -> Iterator[tuple[Job, Path, bool]]:
+    def _groups(self) -> Iterator[list[_Entry]]:
+        """The inputs that are files, then the pictures of one folder after the other."""
         place = self.place = _at(self.output) if self.output is not None else None
         paths = [_at(name) for name in self.inputs]
         files = [path for path in paths if not _is_folder(path)]
         self.named = {_place(path) for path in files}
         folders = [path for path in paths if _is_folder(path)]
         self.roots = [path.resolve() for path in folders if isinstance(path, Path)]
-        if place is not None and place.suffix.lower() in WRITTEN and not _is_folder(place):
-            if len(paths) != 1 or not files:
+        if place is not None and not _is_folder(place):
+            self.is_file = place.suffix.lower() in WRITTEN
+            if self.is_file and (len(paths) != 1 or not files):
                 raise UsageError(f"{place}: one file name for several inputs: give a folder")
-            job = Job(files[0], place, _missing(files[0]), named=True)
-            yield job, Path(files[0].name), self._is_input(place, self.named)
-            return
-        if place is not None and place.suffix.lower() in Image.registered_extensions() and not _is_folder(place):
-            format_of(str(place))  # a picture of a kind that is not written: raises
+            if not self.is_file and place.suffix.lower() in Image.registered_extensions():
+                format_of(str(place))  # a picture of a kind that is not written: raises
         # Outputs of different folders can only meet where several inputs go to one place.
         self.taken = set() if len(paths) > 1 else None
-        groups = chain([[_Entry(path, Path(path.name), _missing(path)) for path in files]] if files else [])
-        walked = (group for path in folders for group in self._folders(path))
-        for group in chain(groups, walked):
-            sources = {_place(entry.source) for entry in group} | self.named
-            for job, entry in self._apart(group):
-                replaces = not job.problem and self._is_input(job.target, sources)
-                yield self._checked(job, replaces, sources), entry.below, replaces
-
-    def _checked(self, job: Job, replaces: bool, sources: set[object]) -> Job:
-        if replaces:
-            return replace(job, problem=f"{job.source}: its output {job.target} would replace an input")
-        if job.problem or job.source.suffix.lower() not in PAGED:
-            return job
-        paged = job.target.with_suffix(".tif")
-        return replace(job, paged=None if self._is_input(paged, sources) else paged)
+        if files:
+            yield [_Entry(path.parent, path.name, problem=_missing(path)) for path in files]
+        for path in folders:
+            yield from self._folders(path)
 
     def _folders(self, root: Location) -> Iterator[list[_Entry]]:
         """The pictures of every folder below ``root``, folder by folder."""
@@ -196,11 +220,7 @@ class _Scan:
             own = None if self.place is None else _place(self.place)
             folders[:] = sorted(sub for sub in folders if _place(folder / sub) != own) if self.recursive else []
             below = _below(folder, root)
-            group = [
-                _Entry(folder / name, below / name)
-                for name in sorted(names)
-                if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") and not self._written(name)
-            ]
+            group = [_Entry(folder, name, below) for name in sorted(names) if self._is_read(name)]
             found += len(group)
             if group:
                 yield group
@@ -213,49 +233,71 @@ class _Scan:
             yield [_unreadable(Path(str(problem.filename)), problem) for problem in problems]
         if not found and not failed:
             hint = "" if self.recursive else " (--recursive looks into the folders within)"
-            yield [_Entry(root, Path(root.name), f"{root}: the folder holds no pictures{hint}")]
+            yield [_Entry(root.parent, root.name, problem=f"{root}: the folder holds no pictures{hint}")]
 
-    def _written(self, name: str) -> bool:
-        return self.output is None and Path(name).stem.endswith(MARK)
+    def _is_read(self, name: str) -> bool:
+        """Whether a file of that name is taken from a folder: pictures, but not what is hidden or was written by us."""
+        written = self.output is None and _split(name)[0].endswith(MARK)
+        return _suffix(name) in SUFFIXES and not name.startswith(".") and not written
 
-    def _apart(self, group: list[_Entry]) -> Iterator[tuple[Job, _Entry]]:
-        """A job for each, with a target of its own: full input names where stems are shared, numbers where those are
-        too."""
-        jobs = [self._job(entry) for entry in group]
-        shared = Counter(folded(job.target.name) for job in jobs if not job.problem)
-        here = {name for name, count in shared.items() if count == 1}
-        for job, entry in zip(jobs, group, strict=True):
-            target = job.target
-            if not job.problem:
-                if shared[folded(target.name)] > 1 or self._met(target):
-                    target = self._free(target, entry.source.name, here)
-                here.add(folded(target.name))
+    def _apart(self, group: list[_Entry]) -> Iterator[tuple[_Entry, Location]]:
+        """A target of its own for each: full input names where stems are shared, numbers where those are too."""
+        if self.is_file:
+            assert self.place is not None
+            yield group[0], self.place
+            return
+        if self.keep_format:
+            for entry in group:
+                if entry.suffix == ".gif":
+                    rule = "GIF holds 256 colours and is not written: leave out --keep-format"
+                    entry.problem = entry.problem or f"{entry.source}: {rule}"
+        common = None if self.place is None else self.place / self._spelling(group[0].below)
+        results = [_Result(common or entry.folder, self._name(entry)) for entry in group]
+        shared = Counter(result.key for entry, result in zip(group, results, strict=True) if not entry.problem)
+        here = {key for key, count in shared.items() if count == 1}
+        for entry, wanted in zip(group, results, strict=True):
+            result = wanted
+            if not entry.problem:
+                if shared[wanted.key] > 1 or self._met(wanted):
+                    result = self._free(wanted, entry.name, here)
+                here.add(result.key)
                 if self.taken is not None:
-                    self.taken.add(hash(folded(target)))
-            yield replace(job, target=target), entry
+                    self.taken.add(hash(result.whole))
+            yield entry, result.folder / result.name
 
-    def _met(self, target: Location) -> bool:
-        return self.taken is not None and hash(folded(target)) in self.taken
+    def _name(self, entry: _Entry) -> str:
+        stem, suffix = _split(entry.name)
+        suffix = suffix if self.keep_format and entry.suffix in WRITTEN else ".png"
+        return shortened(f"{stem}{'' if self.place else MARK}{suffix}")
 
-    def _free(self, target: Location, source: str, here: set[str]) -> Location:
+    def _met(self, result: _Result) -> bool:
+        return self.taken is not None and hash(result.whole) in self.taken
+
+    def _free(self, result: _Result, source: str, here: set[tuple[Location, str]]) -> _Result:
         """A name that no other output has."""
-        mark, suffix, number = MARK if target.stem.endswith(MARK) else "", target.suffix, 1
-        free = shortened(target.with_name(f"{source}{mark}{suffix}"))
-        while folded(free.name) in here or self._met(free):
+        stem, suffix = _split(result.name)
+        mark, number = MARK if stem.endswith(MARK) else "", 1
+        free = _Result(result.folder, shortened(f"{source}{mark}{suffix}"))
+        while free.key in here or self._met(free):
             number += 1
-            free = shortened(target.with_name(f"{source}{mark}.{number}{suffix}"))
+            free = _Result(result.folder, shortened(f"{source}{mark}.{number}{suffix}"))
         return free
 
-    def _job(self, entry: _Entry) -> Job:
-        source, below, problem, suffix = entry.source, entry.below, entry.problem, ".png"
-        if self.keep_format:
-            suffix = below.suffix if below.suffix.lower() in WRITTEN else suffix
-            if below.suffix.lower() == ".gif":
-                problem = problem or f"{source}: GIF holds 256 colours and is not written: leave out --keep-format"
-        if self.place is None:
-            return Job(source, shortened(source.with_name(f"{below.stem}{MARK}{suffix}")), problem)
-        folder = self.place / self._spelling(below.parent)
-        return Job(source, shortened(folder / f"{below.stem}{suffix}"), problem, root=self.place)
+    def _job(self, entry: _Entry, target: Location, sources: _Sources) -> _Found:
+        named = self.is_file
+        job = Job(entry.source, target, entry.problem, named=named, root=None if named else self.place)
+        if job.problem:
+            return job, False
+        if self._is_input(target, sources):
+            return replace(job, problem=f"{job.source}: its output {target} would replace an input"), True
+        if named or entry.suffix not in PAGED:
+            return job, False
+        paged = target.with_suffix(".tif")
+        return replace(job, paged=None if self._is_input(paged, sources) else paged), False
+
+    def _sources(self, group: list[_Entry]) -> set[object]:
+        """All that is read of a folder."""
+        return {_place(entry.source) for entry in group} | self.named
 
     def _spelling(self, folder: Path) -> Path:
         """``folder``, but another name for one that differs from an earlier one in case only."""
@@ -263,22 +305,22 @@ class _Scan:
             return folder
         wanted = self._spelling(folder.parent) / folder.name
         number, name = 1, wanted
-        while self.spellings.setdefault(folded(name), folder) != folder and len(self.roots) < 2:
+        while self.spellings.setdefault(folded(str(name)), folder) != folder and len(self.roots) < 2:
             number += 1
             name = wanted.with_name(f"{wanted.name}.{number}")
         return name
 
-    def _is_input(self, path: Location, sources: set[object]) -> bool:
+    def _is_input(self, path: Location, sources: _Sources) -> bool:
         """Whether ``path`` is a file that this call reads."""
         if isinstance(path, Url):
-            return _place(path) in sources
+            return path.text in sources()
         try:
             found = path.stat()
         except (OSError, ValueError):
             return False
-        if (found.st_dev, found.st_ino) in sources:
+        if (found.st_dev, found.st_ino) in sources():
             return True
-        if path.suffix.lower() not in SUFFIXES or self._written(path.name) or path.name.startswith("."):
+        if not self._is_read(path.name):
             return False
         folder = path.parent.resolve()
         below = [root for root in self.roots if folder == root or (self.recursive and folder.is_relative_to(root))]
@@ -291,6 +333,16 @@ def _share(below: Path, count: int) -> int:
     """1..count, from the file's name alone."""
     digest = hashlib.blake2b(os.fsencode(below.as_posix()), digest_size=8).digest()
     return int.from_bytes(digest, "big") % count + 1
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Stem and suffix as pathlib has them."""
+    stem, _, ending = name.rpartition(".")
+    return (stem, f".{ending}") if stem and ending else (name, "")
+
+
+def _suffix(name: str) -> str:
+    return _split(name)[1].lower()
 
 
 def _at(name: str | Path) -> Location:
@@ -325,7 +377,7 @@ def _missing(path: Location) -> str:
 
 
 def _unreadable(place: Path, problem: OSError) -> _Entry:
-    return _Entry(place, Path(place.name), f"{place}: the folder cannot be read ({problem.strerror})")
+    return _Entry(place.parent, place.name, problem=f"{place}: the folder cannot be read ({problem.strerror})")
 
 
 def _place(path: Location) -> object:
