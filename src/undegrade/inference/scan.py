@@ -268,7 +268,7 @@ class _Scan:
     def _name(self, entry: _Entry) -> str:
         stem, suffix = _split(entry.name)
         suffix = suffix if self.keep_format and entry.suffix in WRITTEN else ".png"
-        return shortened(f"{stem}{'' if self.place else MARK}{suffix}")
+        return shortened(f"{stem}{MARK if self.place is None else ''}{suffix}")
 
     def _met(self, result: _Result) -> bool:
         return self.taken is not None and hash(result.whole) in self.taken
