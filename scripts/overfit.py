@@ -35,12 +35,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     "ccnet_dehazing_indoor": {"steps": 3600},
     # The pyramid networks at reduced depth; the least of PANet's four noise levels.
     "panet_denoising": {
-        "steps": 2500,
+        "steps": 5000,
         "batch": 8,
         "numbers": {"blocks": 12},
         "strength": {"sigma": 10, "clipped": True},
     },
-    "pa_edsr_super_resolution_x2": {"steps": 2000, "batch": 8, "numbers": {"blocks": 8}},
+    "pa_edsr_super_resolution_x2": {"steps": 3500, "batch": 8, "numbers": {"blocks": 8}},
     "m3snet_w32_motion_deblurring": {"steps": 400, "batch": 8},
     # The gradient of the PSNR loss grows as the error falls: a flat patch that is learned first would drown the others.
     "mhnet_motion_deblurring": {"steps": 600, "batch": 8, "harmed": 30.0},
@@ -57,10 +57,12 @@ def main() -> None:
     options = parser.parse_args()
     results_file = options.out / "overfit.json"
     results = json.loads(results_file.read_text()) if results_file.exists() else {}
+    print("| recipe | steps x batch | input dB | result dB | lowest of the eight |\n| --- | --- | --- | --- | --- |")
     for name in options.recipes:
         results[name] = overfit(name, options.out / "runs")
-        print(f"{name}: {results[name]['psnr']:.2f} dB, input {results[name]['input_psnr']:.2f} dB", flush=True)
-        results_file.write_text(json.dumps(results, indent=1))
+        row = [f"{results[name][key]:.1f}" for key in ("input_psnr", "psnr", "lowest_psnr")]
+        print(f"| `{name}` | {results[name]['steps']} x {results[name]['batch']} | {' | '.join(row)} |", flush=True)
+        results_file.write_text(json.dumps(results) + "\n", encoding="utf-8")
         draw(results, options.out / "overfit.svg")
 
 
@@ -105,6 +107,7 @@ def overfit(name: str, runs: Path) -> dict[str, Any]:
         "lowest_psnr": min(outputs),
         "input_psnr": sum(inputs) / COUNT,
         "steps": steps,
+        "batch": batch,
         "curve": curve,
     }
 
