@@ -101,7 +101,8 @@ def overfit(name: str, runs: Path) -> dict[str, Any]:
             scores.append((psnr(net(x[None]), y[None]), psnr(large, y[None])))
     outputs, inputs = zip(*scores, strict=True)
     log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
-    curve = [(entry["step"], entry["loss"]) for entry in log if entry["event"] == "train"]
+    # A run that was stopped tells the steps after its last checkpoint twice.
+    curve = sorted({entry["step"]: entry["loss"] for entry in log if entry["event"] == "train"}.items())
     return {
         "psnr": sum(outputs) / COUNT,
         "lowest_psnr": min(outputs),
