@@ -119,9 +119,7 @@ def test_files_of_one_name_in_several_folders_keep_it_beside_themselves(tmp_path
     assert [job.target for job in scan.plan(inputs)] == [path.with_name("x.restored.png") for path in inputs]
 
 
-def test_the_first_job_does_not_wait_for_a_look_at_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_job_does_not_wait_for_a_look_at_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(50):
         (tmp_path / "in" / f"{number:02d}.png").parent.mkdir(exist_ok=True)
         (tmp_path / "in" / f"{number:02d}.png").touch()
