@@ -203,3 +203,9 @@ def test_wrong_calls(sets):
         evaluate("deraining", **pairs(sets), weights="none", protocol="derain")
     with pytest.raises(UnknownNameError, match="parameter of deraining"):
         evaluate("deraining", **pairs(sets), weights="none", sigma=3)
+
+
+def test_the_report_says_how_the_weights_were_run(sets):
+    report = evaluate("denoising", clean=sets / "clean", sigma=25, ensemble=8, tile=64, limit=1)
+    assert report.to_dict()["options"] == {"tile": 64, "ensemble": 8}
+    assert evaluate("denoising", clean=sets / "clean", weights="none", sigma=25).to_dict()["options"] == {}

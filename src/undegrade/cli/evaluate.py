@@ -100,6 +100,8 @@ class _Table:
         self._line(f"mean of {len(report.images)}", report.mean)
         strength = ", ".join(f"{name} {value}" for name, value in report.strength.items())
         print(f"\n{report.task} on {report.set}{f', {strength}' if strength else ''}; weights: {report.weights}")
+        if report.options:
+            print(f"  run with     {', '.join(f'{name} {value}' for name, value in report.options.items())}")
         print(f"  inputs       {report.inputs}")
         for key, words in report.protocol.items():
             if key not in ("name", "title"):

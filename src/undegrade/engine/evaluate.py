@@ -77,6 +77,7 @@ class EvalReport:
         inputs: where the inputs come from: files, or made here and how.
         images: in natural order of their names.
         failed: name -> why it could not be scored.
+        options: how the weights were run: ``tile`` and ``ensemble``; empty for untouched inputs and restorers in hand.
         versions: of undegrade, torch and Python.
     """
 
@@ -88,6 +89,7 @@ class EvalReport:
     inputs: str
     images: tuple[ImageScore, ...]
     failed: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -102,6 +104,7 @@ class EvalReport:
             "schema": SCHEMA,
             "task": self.task,
             "weights": self.weights,
+            "options": dict(self.options),
             "set": self.set,
             "strength": dict(self.strength),
             "inputs": self.inputs,
@@ -173,8 +176,10 @@ def evaluate(
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit}: at least one picture must be scored")
     name = "none" if weights == "none" else weights or ""
+    options = dict[str, Any]()
     if restorer is None and weights != "none":
-        restorer, name = _load(task, weights, checked, device=device, tile=tile, ensemble=ensemble)
+        options = {"tile": tile, "ensemble": ensemble}
+        restorer, name = _load(task, weights, checked, device=device, **options)
     if clean is not None:
         if inputs is not None or targets is not None:
             raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
@@ -210,6 +215,7 @@ def evaluate(
         inputs=_made(task, ruler, seed, checked) if clean else "files",
         images=tuple(scores),
         failed=failed,
+        options=options,
         versions={"undegrade": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )
 
