@@ -1,8 +1,6 @@
 """Puts the weights of finished training runs into the package: `python scripts/ship.py runs/denoising_fast ...`
 
-`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe, and
-`runs/a+runs/b=denoising_fast` the mean of several runs' weights that started from the same ones ("Model soups", arXiv
-2203.05482): minutes and steps are then those of all, and the validation scores are left out.
+`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe.
 
 The averaged weights of the last checkpoint are packed in half precision under `src/undegrade/weights`, with the card
 that the run's recipe describes. Scores are added afterwards by `scripts/scoreboard.py`.
@@ -13,7 +11,6 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from undegrade import networks
 from undegrade.engine import checkpoint
@@ -26,10 +23,10 @@ WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 def main() -> None:
     """Pack every run that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", help="folders of finished runs, FOLDER[+FOLDER...]=RECIPE")
+    parser.add_argument("runs", nargs="+", help="folders of finished runs, or FOLDER=RECIPE")
     for wish in parser.parse_args().runs:
-        runs, _, name = wish.partition("=")
-        state = together([checkpoint.load(Path(run) / "last.pt") for run in runs.split("+")])
+        run, _, name = wish.partition("=")
+        state = checkpoint.load(Path(run) / "last.pt")
         recipe = Recipe.from_dict(state["recipe"])
         recipe = replace(recipe, name=name or recipe.name)
         if recipe.name in shipped_recipes():
@@ -40,15 +37,6 @@ def main() -> None:
         net.load_state_dict(state["ema"])
         card = pack_run(net.eval(), recipe, state, WEIGHTS / "files", card_folder=WEIGHTS / "cards")
         print(f"{card.stem}: {(WEIGHTS / 'files' / f'{recipe.name}.safetensors').stat().st_size / 1e6:.2f} MB")
-
-
-def together(states: list[dict[str, Any]]) -> dict[str, Any]:
-    """The checkpoint of one run, or of the mean of several."""
-    if len(states) == 1:
-        return states[0]
-    mean = {name: sum(state["ema"][name] for state in states) / len(states) for name in states[0]["ema"]}
-    steps, minutes = (sum(state[key] for state in states) for key in ("step", "minutes"))
-    return {**states[0], "ema": mean, "step": steps, "minutes": minutes, "scores": {}}
 
 
 if __name__ == "__main__":
