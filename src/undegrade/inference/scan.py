@@ -164,7 +164,7 @@ class _Result(NamedTuple):
         return folded(f"{self.folder}/{self.name}")
 
 
-_Sources = Callable[[], set[object]]
+_Lookup = Callable[[], set[object]]
 """All that is read of a folder, looked up when first needed: most results are not there yet, and so no input."""
 
 
@@ -177,7 +177,7 @@ class _Scan:
     recursive: bool
     keep_format: bool
     place: Location | None = None
-    is_file: bool = False
+    to_file: bool = False
     named: set[object] = field(default_factory=set)
     roots: list[Path] = field(default_factory=list)
     taken: set[int] | None = None
@@ -199,10 +199,10 @@ class _Scan:
         folders = [path for path in paths if _is_folder(path)]
         self.roots = [path.resolve() for path in folders if isinstance(path, Path)]
         if place is not None and not _is_folder(place):
-            self.is_file = place.suffix.lower() in WRITTEN
-            if self.is_file and (len(paths) != 1 or not files):
+            self.to_file = place.suffix.lower() in WRITTEN
+            if self.to_file and (len(paths) != 1 or not files):
                 raise UsageError(f"{place}: one file name for several inputs: give a folder")
-            if not self.is_file and place.suffix.lower() in Image.registered_extensions():
+            if not self.to_file and place.suffix.lower() in Image.registered_extensions():
                 format_of(str(place))  # a picture of a kind that is not written: raises
         # Outputs of different folders can only meet where several inputs go to one place.
         self.taken = set() if len(paths) > 1 else None
@@ -242,7 +242,7 @@ class _Scan:
 
     def _apart(self, group: list[_Entry]) -> Iterator[tuple[_Entry, Location]]:
         """A target of its own for each: full input names where stems are shared, numbers where those are too."""
-        if self.is_file:
+        if self.to_file:
             assert self.place is not None
             yield group[0], self.place
             return
@@ -283,8 +283,8 @@ class _Scan:
             free = _Result(result.folder, shortened(f"{source}{mark}.{number}{suffix}"))
         return free
 
-    def _job(self, entry: _Entry, target: Location, sources: _Sources) -> _Found:
-        named = self.is_file
+    def _job(self, entry: _Entry, target: Location, sources: _Lookup) -> _Found:
+        named = self.to_file
         job = Job(entry.source, target, entry.problem, named=named, root=None if named else self.place)
         if job.problem:
             return job, False
@@ -310,7 +310,7 @@ class _Scan:
             name = wanted.with_name(f"{wanted.name}.{number}")
         return name
 
-    def _is_input(self, path: Location, sources: _Sources) -> bool:
+    def _is_input(self, path: Location, sources: _Lookup) -> bool:
         """Whether ``path`` is a file that this call reads."""
         if isinstance(path, Url):
             return path.text in sources()
