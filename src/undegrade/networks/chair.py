@@ -18,6 +18,7 @@ from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
+from undegrade.networks.layers.naf import scaled
 from undegrade.networks.layers.whole import whole_mean
 
 __all__ = ["SPEC", "ChaIR", "ChairConfig"]
@@ -58,15 +59,16 @@ class ChannelFilter(nn.Module):
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
         weights = torch.tanh(self.norm(self.taps(whole_mean(u))))
         left, centre, right = weights.chunk(3, 1)  # each (B, C, 1, 1)
-        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as three products of shifted channels. Beyond
-        # either end stands the channel next to the last one: its weight joins the other neighbour's.
+        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as one matrix of three diagonals for each
+        # picture: a product with it reads the map once. Beyond either end stands the channel next to the last one: its
+        # weight joins the other neighbour's.
         gamma, beta = self.gamma, self.beta
         above = torch.cat([right[:, :1] + left[:, :1], right[:, 1:-1]], 1) * gamma[:-1]
         below = torch.cat([left[:, 1:-1], left[:, -1:] + right[:, -1:]], 1) * gamma[1:]
-        v = (centre * gamma + beta) * u
-        v[:, :-1].addcmul_(above, u[:, 1:])
-        v[:, 1:].addcmul_(below, u[:, :-1])
-        return v
+        bands = zip((above, centre * gamma + beta, below), (-1, 0, 1), strict=True)
+        matrix = sum(torch.diag_embed(band.flatten(1), offset) for band, offset in bands)  # (B, C, C)
+        v: Tensor = u.flatten(2).mT @ matrix  # (B, h w, C), channels-last in memory
+        return v.mT.view(u.shape)
 
 
 class SerialBranches(nn.Module):
@@ -94,7 +96,7 @@ class SerialBranches(nn.Module):
         mixed = multiply(branches[0], weights[0])
         for weight, branch in zip(weights[1:], branches[1:], strict=True):
             mixed = add_product(mixed, weight, branch)
-        return add(multiply(self.out(mixed), self.gamma), u)
+        return add(scaled(self.out, self.gamma, mixed), u)
 
 
 class Block(nn.Module):
