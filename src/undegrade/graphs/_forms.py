@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.networks.ccnet import Strip
-from undegrade.networks.chair import ChannelFilter
 from undegrade.networks.layers.pyramid import LEVELS, NORM_FLOOR, SHARPNESS, PyramidAttention
 from undegrade.networks.layers.whole import whole_mean
 from undegrade.networks.mhnet import SelectiveAttention
@@ -35,21 +34,6 @@ class ShiftedStrip(Strip):
         for tap in range(1, size):
             y = y + taps[:, tap : tap + 1] * padded.narrow(self.axis, tap * self.dilation, length)
         return y
-
-
-class PaddedChannelFilter(ChannelFilter):
-    """Neighbouring channels are added as padded maps, where the network adds into slices."""
-
-    def forward(self, u: Tensor) -> Tensor:
-        """(B, C, h, w) -> same shape."""
-        weights = torch.tanh(self.norm(self.taps(whole_mean(u))))
-        left, centre, right = weights.chunk(3, 1)
-        above = torch.cat([right[:, :1] + left[:, :1], right[:, 1:-1]], 1) * self.gamma[:-1]
-        below = torch.cat([left[:, 1:-1], left[:, -1:] + right[:, -1:]], 1) * self.gamma[1:]
-        nothing = torch.zeros_like(u[:, :1])
-        up = torch.cat([above * u[:, 1:], nothing], 1)
-        down = torch.cat([nothing, below * u[:, :-1]], 1)
-        return (centre * self.gamma + self.beta) * u + up + down
 
 
 class TopKAttention(SelectiveAttention):
@@ -105,7 +89,6 @@ def _overlaid(parts: list[Tensor]) -> Tensor:
 
 FORMS: dict[type[nn.Module], type[nn.Module]] = {
     Strip: ShiftedStrip,
-    ChannelFilter: PaddedChannelFilter,
     SelectiveAttention: TopKAttention,
     PyramidAttention: WholePyramidAttention,
 }

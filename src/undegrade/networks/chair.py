@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
@@ -57,18 +58,16 @@ class ChannelFilter(nn.Module):
         """
         if self.training and u.shape[0] == 1:
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
-        weights = torch.tanh(self.norm(self.taps(whole_mean(u))))
-        left, centre, right = weights.chunk(3, 1)  # each (B, C, 1, 1)
-        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, as one matrix of three diagonals for each
-        # picture: a product with it reads the map once. Beyond either end stands the channel next to the last one: its
-        # weight joins the other neighbour's.
-        gamma, beta = self.gamma, self.beta
-        above = torch.cat([right[:, :1] + left[:, :1], right[:, 1:-1]], 1) * gamma[:-1]
-        below = torch.cat([left[:, 1:-1], left[:, -1:] + right[:, -1:]], 1) * gamma[1:]
-        bands = zip((above, centre * gamma + beta, below), (-1, 0, 1), strict=True)
-        matrix = sum(torch.diag_embed(band.flatten(1), offset) for band, offset in bands)  # (B, C, C)
-        v: Tensor = u.flatten(2).mT @ matrix  # (B, h w, C), channels-last in memory
-        return v.mT.view(u.shape)
+        weights = torch.tanh(self.norm(self.taps(whole_mean(u)))).flatten(1)
+        left, centre, right = (weight[:, None] for weight in weights.chunk(3, 1))  # each (B, 1, C)
+        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u as one matrix of three diagonals a picture,
+        # so that the map is read once. Beyond either end stands the channel next to the last one.
+        same = torch.eye(u.shape[1], dtype=u.dtype, device=u.device)
+        ends = F.pad(same[None], (1, 1), mode="reflect")
+        mix = left * ends[..., :-2] + centre * same + right * ends[..., 2:]
+        matrix = mix * self.gamma.flatten() + same * self.beta.flatten()  # (B, C, C)
+        v: Tensor = u.flatten(2).transpose(1, 2) @ matrix  # (B, h w, C), channels-last in memory
+        return v.transpose(1, 2).view(u.shape)
 
 
 class SerialBranches(nn.Module):
