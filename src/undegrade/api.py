@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
+    from undegrade.data._layout import Layout
     from undegrade.data.check import CheckReport
-    from undegrade.data.layouts import Layout
     from undegrade.data.prepare import Prepared
     from undegrade.engine.calibrate import Calibration
     from undegrade.engine.degrade import Done

@@ -149,7 +149,7 @@ def test_half_the_strength(
 def test_trouble_is_told(page: Any, server: Served, tmp_path: Path) -> None:
     page.goto(f"{server.address}/denoising")
     page.wait_for_selector(".ud-sample img", state="attached")
-    page.wait_for_timeout(500)  # gradio loses a click in the moment in which the page's first stream closes
+    page.wait_for_timeout(500)  # a click that meets the closing of the first answer's stream may get lost
     page.click("button.ud-start:visible")
     page.wait_for_selector(".ud-trouble:has-text('Drop a picture first')")
     (tmp_path / "<b>broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from undegrade.core.errors import InputError
 from undegrade.core.image import load_rgb
 from undegrade.data.folders import Key, Matching, Pair
-from undegrade.data.layouts import locate
+from undegrade.data.locate import locate
 
 __all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
 
@@ -102,7 +102,7 @@ def check_data(
     min_size: int = 0,
     recursive: bool = False,
 ) -> CheckReport:
-    """Looks through a data set: see `undegrade.data.layouts.locate` for how it is named, `check_matching` for the rest.
+    """Looks through a data set: see `undegrade.data.locate.locate` for how it is named, `check_matching` for the rest.
 
     >>> check_data("DIV2K", layout="div2k", split="train").faults  # doctest: +SKIP
     ()

@@ -14,7 +14,7 @@ from PIL import Image
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
 from undegrade.data.folders import Key, Matching, Pair
-from undegrade.data.layouts import locate
+from undegrade.data.locate import locate
 
 __all__ = ["Prepared", "crop_corners", "prepare", "prepare_data"]
 
@@ -48,7 +48,7 @@ def prepare_data(
     stride: int | None = None,
     recursive: bool = False,
 ) -> Prepared:
-    """Lays a data set out: see `undegrade.data.layouts.locate` for how it is named, `prepare` for the rest."""
+    """Lays a data set out: see `undegrade.data.locate.locate` for how it is named, `prepare` for the rest."""
     found = locate(
         root,
         inputs=inputs,

@@ -1,0 +1,60 @@
+"""Where the pictures of a data set are, in whichever way the set is named."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from undegrade.core.errors import InputError, UsageError
+from undegrade.data.folders import Key, Matching, Pair, list_pictures, match_folders
+from undegrade.data.layouts import get
+
+__all__ = ["Located", "locate"]
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where the pictures of a data set are.
+
+    Attributes:
+        matching: its pairs; in a clean set every picture is its own input.
+        paired: whether there are two sides.
+        border: pixels by which targets are larger on every side.
+        expected: how many there usually are; 0 if not known.
+    """
+
+    matching: Matching
+    paired: bool
+    border: int = 0
+    expected: int = 0
+
+
+def locate(
+    root: Path | str | None = None,
+    *,
+    inputs: Path | str | None = None,
+    targets: Path | str | None = None,
+    layout: str | None = None,
+    split: str = "test",
+    pairing: Key | str = "stem",
+    recursive: bool = False,
+    scale: int = 1,
+) -> Located:
+    """A data set, named in one of three ways: a known one below ``root``, two folders, or clean pictures in ``root``.
+
+    Raises:
+        UsageError: none of the three, or more than one.
+    """
+    if layout is not None and root is not None and inputs is None and targets is None:
+        known = get(layout)
+        part = known.part(split)
+        return Located(known.locate(root, split, scale=scale), bool(part.inputs), part.border, part.count)
+    if layout is None and root is None and inputs is not None and targets is not None:
+        return Located(match_folders(inputs, targets, pairing, recursive), True)
+    if layout is None and root is not None and inputs is None and targets is None:
+        files = list_pictures(root, recursive)
+        if not files:
+            raise InputError(f"no pictures in '{root}': name a known data set, or look into subfolders (recursive)")
+        named = [(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
+        return Located(Matching(tuple(Pair(name, file, file) for name, file in named)), False)
+    raise UsageError("name the data one way: a folder of clean pictures, inputs and targets, or a known set's folder")
