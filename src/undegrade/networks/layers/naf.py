@@ -171,7 +171,9 @@ class Decoder(nn.Module):
         """Add ``skips`` (level 0 first, as the encoder gives them) and return every level's result, deepest first."""
         features = []
         for rise, level, skip in zip(self.ups, self.levels, reversed(skips), strict=True):
-            x = level(add(rise(x), skip))
+            x = add(rise(x), skip)
+            for block in level.children():  # one by one: the whole level's call would keep the sum to its end
+                x = block(x)
             features.append(x)
         return features
 
