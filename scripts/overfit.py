@@ -32,7 +32,7 @@ DRAWS = 100
 HARMED = 35.0
 """Patches whose input is closer to the target than this, in dB, are passed over, if the recipe's line is not lower."""
 RECIPES: dict[str, dict[str, Any]] = {
-    "chair_dehazing_indoor": {"steps": 7000, "batch": 8},
+    "chair_dehazing_indoor": {"steps": 6000, "batch": 8},
     "ccnet_dehazing_indoor": {"steps": 5400},
     # The pyramid networks at reduced depth; the least of PANet's four noise levels.
     "panet_denoising": {
@@ -41,7 +41,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "numbers": {"blocks": 12},
         "strength": {"sigma": 10, "clipped": True},
     },
-    "pa_edsr_super_resolution_x2": {"steps": 8000, "batch": 8, "numbers": {"blocks": 8}},
+    "pa_edsr_super_resolution_x2": {"steps": 6000, "batch": 8, "numbers": {"blocks": 8}},
     "m3snet_w32_motion_deblurring": {"steps": 400, "batch": 8},
     # The gradient of the PSNR loss grows as the error falls: a flat patch that is learned first would drown the others.
     "mhnet_motion_deblurring": {"steps": 1500, "batch": 8, "harmed": 30.0},
