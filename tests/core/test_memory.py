@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from undegrade.core.memory import OVERHEAD, peak_bytes
+from undegrade.core.memory import OVERHEAD, peak_bytes, place
 
 
 def test_counts_what_is_alive_at_the_worst_moment():
@@ -29,3 +29,17 @@ class Looking(nn.Module):
 
 def test_unknown_for_networks_that_look_at_values():
     assert peak_bytes(Looking(), (1, 3, 8, 8)) is None
+
+
+class Thrifty(nn.Module):
+    """Has a form of its own for the CPU."""
+
+    def forward(self, x):
+        return x + 1 if place(x) == "cpu" else x.repeat(1, 8, 1, 1).sigmoid()[:, :3]
+
+
+def test_counts_the_form_for_the_device():
+    shape = (1, 3, 100, 200)
+    assert peak_bytes(Thrifty(), shape, "cuda") > 2 * peak_bytes(Thrifty(), shape)
+    assert place(torch.empty(1)) == "cpu"
+    assert place(torch.empty(1, device="meta")) == "meta"

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from undegrade.core.errors import UsageError
 from undegrade.networks import catalog
 from undegrade.networks.layers import naf_strips
-from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock
+from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock, raised, up
+from undegrade.networks.layers.whole import Passes, begin, using
 
 SMALL: dict[str, dict[str, Any]] = {
     "m3snet": {"width": 4, "enc_blocks": (1, 1, 1, 2)},
@@ -94,6 +95,39 @@ def test_strips_in_half_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     exact = block(x)
     assert (rough - exact).abs().max() < 0.03 * exact.abs().max()
     assert (rougher - exact).abs().max() < 0.05 * exact.abs().max()
+
+
+def test_strips_of_pictures_that_share_their_means() -> None:
+    block = moved(NAFBlock(4))
+    x = torch.randn(3, 4, 6, 8, dtype=torch.float64)
+
+    def recorded() -> tuple[Tensor, Tensor]:
+        with using(Passes()) as record:
+            begin()
+            return block(x).detach(), record.found[0][0]
+
+    whole, mean = recorded()
+    with torch.no_grad():
+        strips, same = recorded()
+    torch.testing.assert_close(strips, whole, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(same, mean, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("elements", [1, 300, 1 << 19], ids=["one row", "uneven", "whole"])
+@pytest.mark.parametrize("keep", [True, False])
+def test_raised_in_strips(elements: int, keep: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(naf_strips, "_ELEMENTS", elements)
+    rise = moved(up(6))
+    x = torch.randn(2, 6, 5, 7, dtype=torch.float64)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        skip = torch.randn(2, 3, 10, 14, dtype=torch.float64).contiguous(memory_format=layout)
+        before = skip.clone()
+        expected = raised(rise, x, skip, keep=keep).detach()
+        assert torch.equal(skip, before)
+        with torch.no_grad():
+            result = raised(rise, x, skip, keep=keep)
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+        assert torch.equal(skip, before if keep else result)
 
 
 def test_fresh_block_changes_nothing() -> None:

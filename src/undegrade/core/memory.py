@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from copy import deepcopy
 from typing import Any
 
@@ -11,10 +12,18 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-__all__ = ["OVERHEAD", "peak_bytes", "skeleton"]
+__all__ = ["OVERHEAD", "peak_bytes", "place", "skeleton"]
 
 OVERHEAD = 2.0
 """Measured peak over counted peak: layout changes and scratch inside convolutions are not seen from outside."""
+
+
+_PLACE: ContextVar[str] = ContextVar("place", default="meta")
+
+
+def place(x: Tensor) -> str:
+    """The type of the device that ``x`` is on, or that tensors without data stand for."""
+    return _PLACE.get() if x.is_meta else x.device.type
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -44,10 +53,15 @@ def skeleton(module: nn.Module) -> nn.Module:
     return deepcopy(module, empty)
 
 
-def peak_bytes(module: nn.Module, shape: tuple[int, ...]) -> int | None:
+def peak_bytes(module: nn.Module, shape: tuple[int, ...], device: str = "cpu") -> int | None:
     """Working memory of ``module`` in float32 for an input of ``shape``, weights not counted.
 
     Every operation runs on the meta device: shapes are worked out, nothing is computed, nothing is allocated.
+
+    Args:
+        module: the network.
+        shape: of its input.
+        device: the type of the device that it will run on; units may have other forms there.
 
     Returns:
         Bytes, or None for modules that look at values and so cannot run without data.
@@ -55,9 +69,12 @@ def peak_bytes(module: nn.Module, shape: tuple[int, ...]) -> int | None:
     copy = skeleton(module)
     x = torch.empty(shape, device="meta").contiguous(memory_format=torch.channels_last)
     live = _Live()
+    token = _PLACE.set(device)
     try:
         with torch.no_grad(), live:
             copy(x)
     except (RuntimeError, NotImplementedError):
         return None
+    finally:
+        _PLACE.reset(token)
     return int(live.peak * OVERHEAD) + x.nbytes

@@ -94,7 +94,7 @@ class TorchBackend:
 
         size = (height, width)
         if size not in self._needed:
-            self._needed[size] = peak_bytes(self.module, (1, self.channels, *size))
+            self._needed[size] = peak_bytes(self.module, (1, self.channels, *size), self.device.type)
         return self._needed[size]
 
 

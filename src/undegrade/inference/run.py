@@ -11,6 +11,7 @@ from torch import Tensor
 
 from undegrade.core.device import free_memory
 from undegrade.core.errors import InputError, UsageError
+from undegrade.core.heap import kept
 from undegrade.inference import tiling
 from undegrade.inference.backend import Backend
 from undegrade.inference.chop import chop
@@ -27,8 +28,8 @@ Progress = Callable[[int, int], None]
 
 Tile = int | Literal["auto", "official"] | None
 
-HOST_BUDGET = 3 << 29
-"""1.5 GiB for one tile on the CPU: larger ones are no faster, and a 40-megapixel picture stays below 4 GB in all."""
+HOST_BUDGET = 2 << 30
+"""For one tile on the CPU: larger ones are no faster, and a 64-megapixel picture stays below 4 GB in all."""
 
 SMALL = 256 * 256
 """Pixels up to which nobody asks about memory: no network needs more than a few hundred MB for them."""
@@ -124,24 +125,22 @@ def run(
     padded = _padded_size(spec, x)
     mode = card.padding if card and card.padding else spec.padding
     cut: tiling.Plan | None = _plan(backend, spec, card, padded, options)
+
+    def tiled(cut: tiling.Plan) -> Tensor:
+        means = Passes([])
+        if cut.tile != padded and spec.tiling == "discouraged":
+            room = _budget(backend, options) // max(1, _needed(backend, card)(SIDE, SIDE) or 1) * SIDE * SIDE
+            means = whole_picture_means(network, x, cut, spec.min_size, room)
+        together = _together(backend, card, cut, options)
+        with using(means):
+            return tiling.join(
+                network, x, cut, padded=padded, mode=mode, scale=scale, progress=progress, together=together
+            )
+
     while cut is not None:
         try:
-            means = Passes([])
-            if cut.tile != padded and spec.tiling == "discouraged":
-                # Not what the card says: windows share their means, so they run in the form that takes more memory.
-                room = _budget(backend, options) // max(1, backend.bytes_needed(SIDE, SIDE) or 1) * SIDE * SIDE
-                means = whole_picture_means(network, x, cut, spec.min_size, room)
-            with using(means):
-                return tiling.join(
-                    network,
-                    x,
-                    cut,
-                    padded=padded,
-                    mode=mode,
-                    scale=scale,
-                    progress=progress,
-                    together=_together(backend, card, cut, options),
-                )
+            with kept():
+                return tiled(cut)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
                 raise
@@ -197,9 +196,14 @@ def _together(backend: Backend, card: WeightsCard | None, cut: tiling.Plan, opti
 
 
 def _needed(backend: Backend, card: WeightsCard | None) -> Callable[[int, int], int | None]:
-    """Bytes that the network takes for a height and width."""
+    """Bytes that the network takes for a height and width: as counted here, else as its card says."""
     per_pixel = card.bytes_per_pixel if card else None
-    return backend.bytes_needed if per_pixel is None else lambda height, width: height * width * per_pixel
+
+    def needed(height: int, width: int) -> int | None:
+        counted = backend.bytes_needed(height, width)
+        return height * width * per_pixel if counted is None and per_pixel is not None else counted
+
+    return needed
 
 
 def _fixed(side: int, whole: tiling.Plan) -> tiling.Plan:

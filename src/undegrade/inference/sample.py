@@ -16,7 +16,7 @@ __all__ = ["whole_picture_means"]
 SIDE = 256
 """Of a window. Means shared by windows of 128 come out worse: more of a window is near its border."""
 
-SHARE = 1 / 8
+SHARE = 1 / 16
 """Of a large picture's pixels that the windows cover, memory permitting."""
 
 ENOUGH = 1 << 20

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.channel_attention import ChannelAttention
-from undegrade.networks.layers.inplace import add
-from undegrade.networks.layers.naf import LEVELS, Decoder, Encoder, NAFBlock, check_u, pad_zeros, to_local, up
+from undegrade.networks.layers.naf import LEVELS, Decoder, Encoder, NAFBlock, check_u, pad_zeros, raised, to_local, up
 from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
 
 __all__ = ["SPEC", "M3SNet", "M3SNetConfig"]
@@ -54,8 +53,8 @@ class Fusion(nn.Module):
         self.block = NAFBlock(channels)
 
     def forward(self, feature: Tensor, deeper: Tensor) -> Tensor:
-        """(B, C, H, W) and (B, 2C, H/2, W/2) -> (B, C, H, W)."""
-        y: Tensor = self.block(add(self.up(deeper), feature))
+        """(B, C, H, W), not to be used afterwards, and (B, 2C, H/2, W/2) -> (B, C, H, W)."""
+        y: Tensor = self.block(raised(self.up, deeper, feature))
         return y
 
 
@@ -80,17 +79,17 @@ class M3SNet(nn.Module):
         height, width = x.shape[-2:]
         x = pad_zeros(x, _MULTIPLE).contiguous(memory_format=torch.channels_last)
         bottom, features = self.encoder(self.intro(x))
-        *_, full = self.decoder(self.middle(bottom), self.fuse(features))
+        self.fuse(features)
+        *_, full = self.decoder(self.middle(bottom), features, keep=False)
         y: Tensor = self.ending(full) + x
         return y[..., :height, :width]
 
-    def fuse(self, features: list[Tensor]) -> list[Tensor]:
+    def fuse(self, features: list[Tensor]) -> None:
         """FFM: two passes over the encoder features, the second one level shorter. Every step takes what the pass
-        before left, never a result of its own pass.
+        before left, never a result of its own pass; from the largest down it can take the place of its feature.
         """
-        e0, e1, e2, e3 = features
-        f0, f1, f2 = self.fusions[0](e0, e1), self.fusions[1](e1, e2), self.fusions[2](e2, e3)
-        return [self.fusions[3](f0, f1), self.fusions[4](f1, f2), f2, e3]
+        for fusion, level in zip(self.fusions, (0, 1, 2, 0, 1), strict=True):
+            features[level] = fusion(features[level], features[level + 1])
 
 
 def _infer(shapes: Shapes) -> M3SNetConfig | None:

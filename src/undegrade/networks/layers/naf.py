@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from undegrade.core.errors import UsageError
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
-from undegrade.networks.layers.naf_strips import in_strips, suits
+from undegrade.networks.layers.naf_strips import in_strips, raised_in_strips, suits
 
 __all__ = [
     "LEVELS",
@@ -25,6 +25,7 @@ __all__ = [
     "check_u",
     "gate",
     "pad_zeros",
+    "raised",
     "to_local",
     "up",
 ]
@@ -59,6 +60,22 @@ def gate(x: Tensor) -> Tensor:
 def up(channels: int) -> nn.Sequential:
     """Double the size, halve the channels: 1x1 convolution without bias, then pixel shuffle."""
     return nn.Sequential(nn.Conv2d(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2))
+
+
+def raised(rise: nn.Module, x: Tensor, skip: Tensor, *, keep: bool = False) -> Tensor:
+    """``rise(x) + skip`` for a ``rise`` that ``up`` made.
+
+    Args:
+        rise, x: what is raised, (B, 2C, H, W).
+        skip: (B, C, 2H, 2W); its memory takes the result where no gradient is wanted, unless ``keep``.
+        keep: whether ``skip`` is still needed.
+    """
+    if not suits(x):
+        return add(rise(x), skip)
+    assert isinstance(rise, nn.Sequential)
+    conv = rise[0]
+    assert isinstance(conv, nn.Conv2d)
+    return raised_in_strips(conv, x, skip, torch.empty_like(skip) if keep else skip)
 
 
 def pad_zeros(x: Tensor, multiple: int) -> Tensor:
@@ -167,11 +184,14 @@ class Decoder(nn.Module):
             for channels, count in zip(widths, blocks, strict=True)
         )
 
-    def forward(self, x: Tensor, skips: Sequence[Tensor]) -> list[Tensor]:
-        """Add ``skips`` (level 0 first, as the encoder gives them) and return every level's result, deepest first."""
+    def forward(self, x: Tensor, skips: list[Tensor], *, keep: bool = True) -> list[Tensor]:
+        """Add ``skips`` (level 0 first, as the encoder gives them) and return every level's result, deepest first.
+
+        The list is emptied, so that a skip is gone once it is added; without ``keep`` results may lie in their memory.
+        """
         features = []
-        for rise, level, skip in zip(self.ups, self.levels, reversed(skips), strict=True):
-            x = add(rise(x), skip)
+        for rise, level in zip(self.ups, self.levels, strict=True):
+            x = raised(rise, x, skips.pop(), keep=keep)
             for block in level.children():  # one by one: the whole level's call would keep the sum to its end
                 x = block(x)
             features.append(x)
@@ -201,7 +221,7 @@ class EncoderDecoder(nn.Module):
     def forward(self, x: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """(B, colors, H, W) -> encoder features, full resolution first, and decoder features, deepest first."""
         bottom, encoded = self.encoder(self.intro(x))
-        return encoded, self.decoder(self.middle(bottom), encoded)
+        return encoded, self.decoder(self.middle(bottom), list(encoded))
 
 
 def check_u(config: UConfig) -> None:
