@@ -98,7 +98,7 @@ def test_a_file_holds_its_check(tmp_path, kind, name, dtype):
     assert min(check.psnr for check in done.checks) > 50
 
 
-@pytest.mark.parametrize("name", ["chair", "mhnet"])
+@pytest.mark.parametrize("name", ["ccnet", "chair", "mhnet"])
 def test_an_openvino_file_holds_its_check(tmp_path, name):
     pytest.importorskip("openvino")
     done = exporting.write(small.restorer(name), tmp_path / "network.xml")
