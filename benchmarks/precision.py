@@ -45,13 +45,20 @@ def pairs(restorer: Restorer) -> list[tuple[Tensor, Tensor]]:
     """(degraded with a batch axis, clean) of the three crops."""
     task = restorer.task
     assert task is not None
-    strength = {entry.name: {**MIDDLE, "scale": restorer.scale}[entry.name] for entry in task.parameters}
     found = []
     for number, name in enumerate(("astronaut", "coffee", "chelsea")):
         picture = torch.from_numpy(getattr(skimage.data, name)()[20:276, 100:356]).permute(2, 0, 1) / 255
         picture = picture[..., : 256 // restorer.scale * restorer.scale, : 256 // restorer.scale * restorer.scale]
-        found.append((task.degrade(picture, torch.Generator().manual_seed(number), **strength)[None], picture))
+        found.append(
+            (task.degrade(picture, torch.Generator().manual_seed(number), **strength(restorer))[None], picture)
+        )
     return found
+
+
+def strength(restorer: Restorer) -> dict[str, object]:
+    """A degradation in the middle of what the weights can do."""
+    assert restorer.task is not None
+    return {entry.name: {**MIDDLE, "scale": restorer.scale}[entry.name] for entry in restorer.task.parameters}
 
 
 def psnr(y: Tensor, target: Tensor) -> float:

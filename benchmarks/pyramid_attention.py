@@ -28,7 +28,7 @@ CASES = {
     "attention of PA-EDSR, 256 channels, 48x48": {"side": 48, "channels": 256},
     "attention, forward and backward, 48x48": {"side": 48, "channels": 64, "train": True},
     "PANet, 80 blocks, 80x80": {"side": 80, "network": "panet"},
-    "PANet, 80 blocks, training step, 48x48, batch 4": {"side": 48, "network": "panet", "train": True, "batch": 4},
+    "PANet, 80 blocks, training step, 48x48, batch 16": {"side": 48, "network": "panet", "train": True, "batch": 16},
 }
 
 

@@ -8,15 +8,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from undegrade.core import device as devices
 from undegrade.core.errors import MissingExtraError, UnknownNameError, UsageError
-from undegrade.inference import fastest, runtimes
+from undegrade.inference import fastest, runtimes, tiling
+from undegrade.inference import run as running
 from undegrade.inference.backend import Backend, TorchBackend
 from undegrade.inference.restorer import Restorer
+from undegrade.inference.run import Options
 from undegrade.inference.runtimes import CompiledBackend, GraphBackend
 from undegrade.networks import catalog as networks
 from undegrade.networks.layers.whole import Passes, using
+from undegrade.weights.card import WeightsCard
 
 
 @pytest.fixture
@@ -123,6 +127,57 @@ def test_compile_leaves_shared_means_to_the_plain_network(monkeypatch, probe, pi
     assert torch.allclose(backend.run(x), restorer.backend.run(x) + 1)
     with using(Passes([[torch.zeros(1)]])):
         assert torch.equal(backend.run(x), restorer.backend.run(x))
+
+
+class Elsewhere(nn.Module):
+    """A module that says it has moved to the GPU."""
+
+    def to(self, *args, **settings):
+        return self
+
+
+def test_compile_records_cuda_graphs_on_a_gpu(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(torch, "compile", lambda module, **given: asked.update(given))
+    monkeypatch.setattr(devices, "pick", torch.device)
+    backend = CompiledBackend(Elsewhere(), device="cuda")
+    assert asked == {"dynamic": False, "mode": "reduce-overhead"}
+    assert backend.dtype == torch.float16
+
+
+def test_tiles_run_together_on_a_gpu_as_memory_allows(monkeypatch):
+    backend = Fake("torch", 0)
+    monkeypatch.setattr(backend, "bytes_needed", lambda height, width: 100 * height * width)
+    cut = tiling.Plan((128, 128), context=16)
+    side = 128 + 2 * (16 + tiling.FADE)
+
+    def together(tiles: float) -> int:
+        return running._together(backend, None, cut, Options(max_memory=int(tiles * 100 * side * side)))
+
+    assert together(3.5) == 1  # a tile keeps a processor busy
+    backend.device = torch.device("cuda")
+    assert [together(tiles) for tiles in (0.5, 3.5, 1000)] == [1, 3, running.MOST_TOGETHER]
+
+
+def test_memory_is_counted_by_the_backend_or_said_by_the_card(monkeypatch, graph):
+    backend = Fake("torch", 0)
+    card = WeightsCard(id="x", title="x", network="chair", file="x", bytes_per_pixel=7)
+    assert running._needed(backend, None)(10, 20) is None
+    assert running._needed(backend, card)(10, 20) == 1400
+    monkeypatch.setattr(backend, "bytes_needed", lambda height, width: 5)
+    assert running._needed(backend, card)(10, 20) == 5
+
+
+def test_graphs_are_counted_with_whole_maps(monkeypatch):
+    spec = networks.get("m3snet")
+    config = spec.configure(None, width=16, enc_blocks=(1, 1, 1, 1))
+    net = spec.build(config)
+    monkeypatch.setattr(runtimes, "_recorded", lambda *_: None)
+    whole = GraphBackend("openvino", net, spec, config).bytes_needed(64, 64)
+    in_strips = TorchBackend(net, device="cpu").bytes_needed(64, 64)
+    assert whole is not None
+    assert in_strips is not None
+    assert whole > 1.3 * in_strips
 
 
 class Fake:

@@ -67,6 +67,7 @@ class TorchBackend:
             raise UsageError(f"dtype={dtype}: choose one of auto, {', '.join(DTYPES)}")
         self.module = module.to(self.device)
         self.channels = channels
+        self.place = self.device.type  # for which memory is counted
         self._needed: dict[tuple[int, int], int | None] = {}
 
     def run(self, x: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class TorchBackend:
 
         size = (height, width)
         if size not in self._needed:
-            self._needed[size] = peak_bytes(self.module, (1, self.channels, *size), self.device.type)
+            self._needed[size] = peak_bytes(self.module, (1, self.channels, *size), self.place)
         return self._needed[size]
 
 

@@ -124,6 +124,7 @@ class GraphBackend:
             raise UsageError(f"dtype={dtype}: onnx computes in float32 here; openvino has bf16")
         self.name, self.device = name, torch.device("cpu")
         self.torch = TorchBackend(module, spec.channels(config), "cpu", "float32")
+        self.torch.place = name  # graphs hold whole maps, not the forms for the CPU
         self.module = self.torch.module
         self._graph = Graph(module, spec, config)
         self._precision = _PRECISIONS[dtype]
@@ -155,7 +156,7 @@ class GraphBackend:
         return self._on_tiles(x, *means)
 
     def bytes_needed(self, height: int, width: int) -> int | None:
-        """Working memory for an input of this size, as torch's."""
+        """Working memory for an input of this size, as that of the network's plain form in torch."""
         return self.torch.bytes_needed(height, width)
 
 
