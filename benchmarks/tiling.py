@@ -26,7 +26,6 @@ import undegrade
 from undegrade.inference.restorer import Restorer
 
 SIDE = (768, 1024)
-TILES = (256, 512)
 
 
 def main() -> None:
@@ -34,6 +33,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", nargs="*", default=undegrade.list_weights())
     parser.add_argument("--sizes", nargs="*", type=float, default=[1, 4, 12], help="megapixels of the files")
+    parser.add_argument("--tiles", nargs="*", type=int, default=[256, 512], help="sides")
+    parser.add_argument("--enlarge", type=int, default=1, help="side of the first table's picture, times 1024 x 768")
     parser.add_argument("--one", nargs=2, metavar=("WEIGHTS", "FILE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -42,34 +43,36 @@ def main() -> None:
     print("| weights | tile | each tile its own means, dB | means of the whole picture, dB | PSNR, dB | CPU time |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in arguments.weights:
-        print(*_differences(name), sep="\n", flush=True)
+        print(*_differences(name, arguments.tiles, arguments.enlarge), sep="\n", flush=True)
     print("\n| weights | megapixels | tiles | seconds | CPU seconds | peak MB |\n| --- | --- | --- | --- | --- | --- |")
     for name in arguments.weights:
         for size in arguments.sizes:
             print(_cost(name, size), flush=True)
 
 
-def scene() -> Tensor:
-    """(3, 768, 1024): a portrait, a cup, a cat and a rocket side by side, so that no tile sees what the whole sees."""
+def scene(times: int = 1) -> Tensor:
+    """(3, 768, 1024), or so many times as large: a portrait, a cup, a cat and a rocket side by side, so that no tile
+    sees what the whole sees.
+    """
     quarters = [getattr(skimage.data, name)() for name in ("astronaut", "coffee", "chelsea", "rocket")]
-    height, width = SIDE[0] // 2, SIDE[1] // 2
+    height, width = (side * times // 2 for side in SIDE)
     parts = [Image.fromarray(quarter).resize((width, height), Image.Resampling.LANCZOS) for quarter in quarters]
     rows = [np.hstack([np.asarray(part) for part in parts[first : first + 2]]) for first in (0, 2)]
     return torch.from_numpy(np.vstack(rows)).permute(2, 0, 1) / 255
 
 
-def _differences(name: str) -> list[str]:
+def _differences(name: str, tiles: list[int], times: int) -> list[str]:
     restorer = undegrade.load(name)
     assert isinstance(restorer, Restorer)
     assert restorer.task is not None
-    clean = scene()
+    clean = scene(times)
     x = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **_strength(restorer))[None]
     # A network said to see no further than its context gets no means of the whole picture.
     alone = replace(restorer, spec=replace(restorer.spec, tiling="free"))
     whole, seconds = _timed(restorer, x, None)
     clean = clean[:, : whole.shape[-2], : whole.shape[-1]]  # 1023 columns after a third of 1024
     rows = [f"| {name} | whole | | | {_psnr(whole[0], clean):.2f} | |"]
-    for side in TILES:
+    for side in tiles:
         own, _ = _timed(alone, x, side)
         shared, longer = _timed(restorer, x, side)
         rows.append(

@@ -26,6 +26,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from undegrade import networks
 from undegrade.core.device import pick, threads
 from undegrade.core.errors import UndegradeError, UsageError
+from undegrade.core.heap import kept
 from undegrade.core.memory import skeleton
 from undegrade.inference import runtimes
 from undegrade.inference.backend import DTYPES
@@ -189,9 +190,10 @@ def _child(job: dict[str, Any]) -> dict[str, Any]:
     backend = runtimes.make(job["backend"], module, spec, config, device, job["dtype"])
     x = torch.rand(1, channels, height, width)
     before = _memory(device)
-    backend.run(x)
-    peak = _memory(device)
-    seconds, cpu = _best(lambda: backend.run(x), job["repeats"], device)
+    with kept():  # as a Restorer runs it
+        backend.run(x)
+        peak = _memory(device)
+        seconds, cpu = _best(lambda: backend.run(x), job["repeats"], device)
     return {
         "network": spec.name,
         "preset": preset,
