@@ -42,7 +42,7 @@ def main() -> None:
         crops = [x.numpy() for x in degraded(restorer, wish.folder, wish.crops)]
         model = openvino.converted(Graph(restorer.backend.module, restorer.spec, restorer.config))
         runs = {"float32": openvino.compiled(model), "bfloat16": openvino.compiled(model, "bf16")}
-        small = nncf.quantize(model, nncf.Dataset(crops), preset=nncf.QuantizationPreset.MIXED)
+        small = nncf.quantize(model, nncf.Dataset(crops), subset_size=len(crops), preset=nncf.QuantizationPreset.MIXED)
         runs["int8"] = openvino.compiled(small)
         report(name, restorer, runs)
 

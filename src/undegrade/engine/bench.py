@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib import metadata
 from typing import Any
@@ -29,7 +29,7 @@ from undegrade.core.errors import UndegradeError, UsageError
 from undegrade.core.heap import kept
 from undegrade.core.memory import skeleton
 from undegrade.inference import runtimes
-from undegrade.inference.backend import DTYPES
+from undegrade.inference.backend import DTYPES, TorchBackend
 from undegrade.inference.fastest import processor
 from undegrade.weights import store
 from undegrade.weights.load import build, open_weights
@@ -190,7 +190,7 @@ def _child(job: dict[str, Any]) -> dict[str, Any]:
     backend = runtimes.make(job["backend"], module, spec, config, device, job["dtype"])
     x = torch.rand(1, channels, height, width)
     before = _memory(device)
-    with kept():  # as a Restorer runs it
+    with kept() if isinstance(backend, TorchBackend) else nullcontext():  # as a Restorer runs it
         backend.run(x)
         peak = _memory(device)
         seconds, cpu = _best(lambda: backend.run(x), job["repeats"], device)

@@ -20,7 +20,6 @@ from undegrade.core import image as images
 from undegrade.core.encode import check_fits, encode, format_of, write_beside
 from undegrade.core.errors import InputError
 from undegrade.core.formats import Frame
-from undegrade.core.heap import kept
 from undegrade.core.image import MAX_PIXELS, Picture
 from undegrade.core.urls import Location, Url
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
@@ -58,7 +57,7 @@ def run(
     waiting: deque[_Begun] = deque()
     written: deque[Future[Outcome]] = deque()
     numbered = enumerate(jobs)
-    with kept(), ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
+    with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
 
         def begin() -> None:
             for number, job in numbered:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from undegrade.core.device import free_memory
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.heap import kept
 from undegrade.inference import tiling
-from undegrade.inference.backend import Backend
+from undegrade.inference.backend import Backend, TorchBackend
 from undegrade.inference.chop import chop
 from undegrade.inference.ensemble import ensemble8
 from undegrade.inference.sample import SIDE, whole_picture_means
@@ -139,7 +140,8 @@ def run(
 
     while cut is not None:
         try:
-            with kept():
+            # Other runtimes take their memory as one block, which finds no place among what torch has left.
+            with kept() if isinstance(backend, TorchBackend) else nullcontext():
                 return tiled(cut)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):
