@@ -2,7 +2,7 @@
 
 For each of the weights (default: those that the tasks take by themselves) a picture of random noise of every size goes
 through a Restorer in a process of its own, start of Python left out of the seconds and in the memory. Prints a Markdown
-table: CPU seconds in all and per megapixel, the deviation of the latter from that of the largest picture, and the peak
+table: CPU seconds in all and per megapixel, the deviation of the latter from its mean over the sizes, and the peak
 resident size. ``--max-memory`` is the budget of a tile in MB, as of ``undegrade restore``.
 """
 
@@ -48,12 +48,12 @@ def main() -> None:
                 command = [sys.executable, __file__, "--one", json.dumps(job)]
                 result = subprocess.run(command, check=True, stdout=subprocess.PIPE)
                 done.append({**job, **json.loads(result.stdout.splitlines()[-1])})
-            largest = done[-1]["cpu_seconds"] / done[-1]["megapixels"]
+            mean = sum(row["cpu_seconds"] / row["megapixels"] for row in done) / len(done)
             for row in done:
                 each = row["cpu_seconds"] / row["megapixels"]
                 print(
                     f"| {name} | {backend} | {row['megapixels']:g} | {row['tiles']} | {row['cpu_seconds']:.1f} "
-                    f"| {each:.2f} | {each / largest - 1:+.0%} | {row['peak_mb']} |",
+                    f"| {each:.2f} | {each / mean - 1:+.0%} | {row['peak_mb']} |",
                     flush=True,
                 )
             rows += done
