@@ -110,7 +110,7 @@ def main() -> None:
         ours, plain = figures[case]["ours"], figures[case].get("plain")
         ratios = ["", ""]
         if plain:
-            ratios = [f"{plain['seconds'] / ours['seconds']:.1f}x", f"1/{plain['mib'] / ours['mib']:.2g}"]
+            ratios = [f"{plain['seconds'] / ours['seconds']:.1f}x", f"1/{plain['mib'] / ours['mib']:.3g}"]
         print(f"| {case} | {texts.get('plain', '')} | {texts['ours']} | {ratios[0]} | {ratios[1]} |", flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
