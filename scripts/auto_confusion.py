@@ -1,9 +1,8 @@
 """What `auto` makes of the test pictures: `python scripts/auto_confusion.py PACK [--json docs/auto_confusion.json]`
 
 About twenty pictures of every fault, real ones and made ones, and clean ones of many kinds; `SETS` is the whole list.
-A spoilt picture counts as right when the fault that `auto` holds for the worst is its label, a clean one when nothing
-at all is found. Nothing here was trained on. Which lines and which of two classifiers ship was chosen with these
-results in view, so they flatter a little.
+A spoilt picture counts as right when the main fault that `auto` names is its label, a clean one when nothing at all is
+found. Nothing here was trained on; `docs/tasks/auto.md` says what was changed after looks at the misses.
 """
 
 from __future__ import annotations
@@ -137,6 +136,7 @@ def asked(root: Path, weights: str = "auto") -> dict[str, Any]:
                     "name": name,
                     "label": part.label,
                     "main": found.main.task if found.main else CLEAN,
+                    "wrong": round(found.wrong, 3),
                     "found": [finding.to_dict() for finding in found.findings],
                     "confidences": {task: round(value, 3) for task, value in found.confidences.items()},
                 }

@@ -20,23 +20,34 @@ from undegrade.core.image import Picture, read
 from undegrade.inference import judging
 from undegrade.inference.auto import Auto
 from undegrade.inference.judging import CROP, VIEW, Diagnosis, crops, diagnose, places, shown, view
-from undegrade.networks._judge import FAULTS, Judge, JudgeConfig
+from undegrade.networks._judge import FAULTS, NOTHING, Judge, JudgeConfig, Opinion, measured
+from undegrade.networks._measures import _diagonals as diagonals
+from undegrade.networks._measures import _edges as edges
 from undegrade.ops.jpeg import tables
 
 
 class Sure(nn.Module):
-    """A classifier that finds the given faults, whatever it is shown."""
+    """A classifier with a fixed opinion: the main fault, and those that are there besides, whatever it is shown."""
 
-    def __init__(self, **logits: float) -> None:
+    def __init__(self, main: str | None = None, wrong: float = 0.9, **present: float) -> None:
         super().__init__()
-        self.logits = torch.tensor([[logits.get(name, -3.0) for name in FAULTS]])
+        cases = [(1.0 - wrong) if case == len(FAULTS) else 0.01 for case in range(len(FAULTS) + 1)]
+        if main:
+            cases[FAULTS.index(main)] = wrong
+        else:
+            cases[-1] = 1.0
+        self.opinion = Opinion(
+            torch.tensor([cases]).log(),
+            torch.tensor([[present.get(name, -3.0) for name in FAULTS]]),
+            torch.arange(1.0, len(FAULTS) + 1)[None] / 8,
+            torch.tensor([0.42]),
+        )
 
-    def forward(self, crops: Tensor, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, crops: Tensor, view: Tensor) -> Opinion:
         assert crops.shape[0] == 1
         assert crops.shape[2:] == (3, CROP, CROP)
         assert view.shape == (1, 3, VIEW, VIEW)
-        strengths = torch.arange(1.0, len(FAULTS) + 1)[None] / 8
-        return self.logits, strengths, torch.tensor([0.42])
+        return self.opinion
 
 
 def coffee(height: int = 256, width: int = 320) -> Tensor:
@@ -72,11 +83,12 @@ def test_small_and_grey_pictures_are_shown_whole(shape: tuple[int, int, int]) ->
 
 def test_every_parameter_of_the_network_counts() -> None:
     torch.manual_seed(0)
-    judge = Judge(JudgeConfig(near=(8, 8), far=(8, 8)))
-    logits, strengths, quality = judge(torch.rand(3, 2, 3, CROP, CROP), torch.rand(3, 3, VIEW, VIEW))
-    assert logits.shape == strengths.shape == (3, len(FAULTS))
-    assert (strengths >= 0).all()
-    (logits.sum() + strengths.sum() + quality.sum()).backward()
+    judge = Judge(JudgeConfig(minds=2))
+    opinion = judge(torch.rand(3, 2, 3, CROP, CROP), torch.rand(3, 3, VIEW, VIEW))
+    assert opinion.cases.shape == (3, NOTHING + 1)
+    assert opinion.present.shape == opinion.strengths.shape == (3, len(FAULTS))
+    assert (opinion.strengths >= 0).all()
+    torch.cat([opinion.cases[:, :NOTHING], *opinion[1:3], opinion.quality[:, None]], dim=1).sum().backward()
     assert all(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in judge.parameters())
 
 
@@ -84,7 +96,34 @@ def test_the_order_of_the_crops_does_not_matter() -> None:
     torch.manual_seed(0)
     judge = Judge().eval()
     near, far = torch.rand(1, 4, 3, CROP, CROP), torch.rand(1, 3, VIEW, VIEW)
-    assert torch.allclose(judge(near, far)[0], judge(near.flip(1), far)[0], atol=1e-5)
+    assert torch.allclose(judge(near, far).cases, judge(near.flip(1), far).cases, atol=1e-5)
+
+
+def test_each_picture_is_measured_alone() -> None:
+    torch.manual_seed(0)
+    near, far = torch.rand(2, 3, 3, CROP, CROP), torch.rand(2, 3, VIEW, VIEW)
+    together = measured(near, far)
+    for row in range(2):
+        for whole, part in zip(together, measured(near[row : row + 1], far[row : row + 1]), strict=True):
+            assert torch.allclose(whole[row], part[0], atol=1e-4)
+
+
+def test_blur_takes_the_steepest_step_of_an_edge_and_motion_takes_it_in_one_direction() -> None:
+    stripes = ((torch.arange(CROP) // 12) % 2).float()
+    checks = (stripes[:, None] - stripes[None]).abs()[None, None]
+    shifts = torch.stack([checks.roll(shift, 3) for shift in range(-3, 4)])
+    sharp, moved = edges(checks)[0], edges(shifts.mean(0))[0]
+    across, down = slice(0, 3), slice(6, 9)  # of short lines
+    assert (moved[across] < 0.5 * sharp[across]).all()
+    assert torch.allclose(moved[down], sharp[down], atol=0.05)
+
+
+def test_diagonals_become_rows() -> None:
+    place = torch.arange(8.0)
+    rows = diagonals((place[:, None] * 10 + place)[None, None])
+    assert rows.shape == (1, 2, 5, 4)
+    assert rows[0, 0, 1].tolist() == [1, 12, 23, 34]
+    assert rows[0, 1, 0].tolist() == [40, 51, 62, 73]
 
 
 def found(diagnosis: Diagnosis) -> list[str]:
@@ -92,19 +131,29 @@ def found(diagnosis: Diagnosis) -> list[str]:
 
 
 def test_faults_are_taken_away_in_the_opposite_order_of_how_they_came() -> None:
-    diagnosis = diagnose(Picture(coffee()), Sure(dehazing=1, denoising=2, jpeg_artifacts=3, motion_deblurring=1))
+    judge = Sure("dehazing", denoising=2, jpeg_artifacts=3, motion_deblurring=1)
+    diagnosis = diagnose(Picture(coffee()), judge)
     assert found(diagnosis) == ["jpeg_artifacts", "denoising", "motion_deblurring", "dehazing"]
     assert [dict(finding.parameters) for finding in diagnosis.findings] == [{"quality": 42}, {"sigma": 8}, {}, {}]
-    assert diagnosis.main is not None
-    assert diagnosis.main.task == "dehazing"  # the strongest
+    assert diagnosis.main is diagnosis.findings[-1]
+    assert diagnosis.main.confidence == pytest.approx(diagnosis.wrong) == pytest.approx(0.9, abs=0.03)
     assert diagnosis.summary.startswith("jpeg_artifacts (quality 42), denoising (sigma 8), motion_deblurring")
 
 
-def test_of_rivals_the_more_certain_one_counts() -> None:
-    diagnosis = diagnose(
-        Picture(coffee()), Sure(deraining=1, desnowing=2, motion_deblurring=0.2, defocus_deblurring=0.1)
-    )
-    assert found(diagnosis) == ["motion_deblurring", "desnowing"]
+def test_of_rivals_the_main_one_counts_or_the_more_certain() -> None:
+    judge = Sure("deraining", desnowing=2, motion_deblurring=0.2, defocus_deblurring=0.1)
+    assert found(diagnose(Picture(coffee()), judge)) == ["motion_deblurring", "deraining"]
+
+
+@pytest.mark.parametrize(("wrong", "task"), [(0.45, None), (0.6, "desnowing")])
+def test_all_faults_together_must_be_likelier_than_none(wrong: float, task: str | None) -> None:
+    """Rain and snow share what speaks against a fine picture, so neither need be likelier than nothing on its own."""
+    judge = Sure(desnowing=9)
+    judge.opinion.cases[0] = torch.tensor([1e-6] * 4 + [0.45 * wrong, 1e-6, 0.55 * wrong, 1 - wrong]).log()
+    diagnosis = diagnose(Picture(coffee()), judge)
+    assert (diagnosis.main.task if diagnosis.main else None) == task
+    assert found(diagnosis) == ([task] if task else [])
+    assert diagnosis.wrong == pytest.approx(wrong, abs=1e-3)
 
 
 def test_nothing() -> None:
@@ -116,13 +165,28 @@ def test_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("quality", "logit", "told"), [(30, -5.0, 30), (75, -5.0, 75), (90, -5.0, None), (90, 3.0, 42), (60, 3.0, 60)]
+    ("quality", "main", "told"),
+    [
+        (30, None, 30),
+        (75, None, 75),
+        (90, None, None),
+        (90, "jpeg_artifacts", 42),
+        (60, "jpeg_artifacts", 60),
+    ],
 )
-def test_the_tables_of_the_file_are_believed(quality: int, logit: float, told: int | None) -> None:
+def test_the_tables_of_the_file_are_believed(quality: int, main: str | None, told: int | None) -> None:
     metadata = Metadata("JPEG", quantisation=tuple(tables(quality)[0].reshape(-1).tolist()))
-    diagnosis = diagnose(Picture(coffee(), metadata=metadata), Sure(jpeg_artifacts=logit))
+    diagnosis = diagnose(Picture(coffee(), metadata=metadata), Sure(main))
     assert diagnosis.file_quality == quality
     assert [finding.parameters["quality"] for finding in diagnosis.findings] == ([] if told is None else [told])
+    assert (diagnosis.main is None) == (told is None)
+
+
+def test_rain_in_a_coarse_file_stays_the_main_fault() -> None:
+    metadata = Metadata("JPEG", quantisation=tuple(tables(70)[0].reshape(-1).tolist()))
+    diagnosis = diagnose(Picture(coffee(), metadata=metadata), Sure("deraining"))
+    assert found(diagnosis) == ["jpeg_artifacts", "deraining"]
+    assert diagnosis.main is diagnosis.findings[1]
 
 
 def test_tables_are_read_from_files() -> None:
@@ -220,7 +284,7 @@ def test_weights_are_opened_when_they_are_needed_and_once(auto: Auto) -> None:
     watched = replace(auto, judge=Sure(), restorer=restorer)
     watched(coffee())
     assert opened == []
-    watched = replace(watched, judge=Sure(denoising=2.0))
+    watched = replace(watched, judge=Sure("denoising"))
     watched(coffee(64, 64))
     assert opened == ["denoising"]
     assert auto.restorer("denoising") is auto.restorer("denoising")

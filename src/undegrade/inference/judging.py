@@ -31,8 +31,9 @@ _MOST = 4
 CODED = 75
 """JPEG files of this quality and below show it, whatever the classifier thinks."""
 
+BLOCKS = "jpeg_artifacts"
 ORDER = (
-    "jpeg_artifacts",
+    BLOCKS,
     "denoising",
     "motion_deblurring",
     "defocus_deblurring",
@@ -42,11 +43,12 @@ ORDER = (
 )
 """Faults are taken away in the opposite order of how they came: the file, the sensor, the lens, the weather."""
 
-RIVALS = (("motion_deblurring", "defocus_deblurring"), ("deraining", "desnowing"))
-"""Of these only the more certain one counts: their weights undo the same thing in two ways."""
-
-VEILED = "desnowing"
-"""Its weights take away the haze that hangs in falling snow as well."""
+RIVALS = (
+    ("motion_deblurring", "defocus_deblurring"),
+    ("deraining", "desnowing"),
+    ("desnowing", "dehazing"),
+)
+"""Of these only the main one counts, or the more certain: their weights undo the same thing in two ways."""
 
 
 @dataclass(frozen=True)
@@ -85,18 +87,17 @@ class Diagnosis:
 
     Attributes:
         findings: in the order in which they are to be taken away; empty for a picture that is fine.
-        confidences: of every fault, 0..1, more than 0.5 being enough to be found.
+        main: the one of them that somebody would name first.
+        wrong: how certain it is that the pixels show any fault at all, 0..1; up to 0.5 none is looked for.
+        confidences: of every fault, 0..1, that it is there, be it the main one or not.
         file_quality: of the JPEG file that the picture comes from.
     """
 
     findings: tuple[Finding, ...]
+    main: Finding | None
+    wrong: float
     confidences: Mapping[str, float]
     file_quality: int | None = None
-
-    @property
-    def main(self) -> Finding | None:
-        """The fault that changed the picture most."""
-        return max(self.findings, key=lambda finding: finding.strength, default=None)
 
     @property
     def summary(self) -> str:
@@ -108,6 +109,7 @@ class Diagnosis:
         return {
             "found": [finding.to_dict() for finding in self.findings],
             "main": self.main.task if self.main else None,
+            "wrong": round(self.wrong, 4),
             "confidences": {task: round(value, 4) for task, value in self.confidences.items()},
             "file_quality": self.file_quality,
         }
@@ -123,28 +125,34 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
         raise InputError("NaN or infinity in the picture")
     pixels = shown(picture.pixels.cpu())
     with torch.inference_mode():
-        logits, strengths, coded = judge(crops(pixels, places(*pixels.shape[-2:]))[None], view(pixels)[None])
-    sure = dict(zip(FAULTS, logits[0].sigmoid().tolist(), strict=True))
-    strength = dict(zip(FAULTS, (strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
-    quality = min(max(round(float(coded) * 100), 1), 100)
+        opinion = judge(crops(pixels, places(*pixels.shape[-2:]))[None], view(pixels)[None])
+    *cases, nothing = opinion.cases[0].softmax(dim=0).tolist()
+    sure = dict(zip(FAULTS, opinion.present[0].sigmoid().tolist(), strict=True))
+    strength = dict(zip(FAULTS, (opinion.strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
+    quality = min(max(round(float(opinion.quality) * 100), 1), 100)
+    main = None
+    found: dict[str, float] = {}
+    if nothing < 0.5:
+        main = FAULTS[cases.index(max(cases))]
+        found = {task: sure[task] for task in FAULTS if sure[task] > 0.5} | {main: 1 - nothing}
     table = picture.metadata.quantisation
     told = quality_of_tables(table) if table else None
     if told is not None:
         quality = min(quality, told)
         if told <= CODED:
-            sure["jpeg_artifacts"], quality = 1.0, told
-    parameters: dict[str, dict[str, float]] = {
-        "denoising": {"sigma": round(min(strength["denoising"], 75.0), 1)},
-        "jpeg_artifacts": {"quality": quality},
-    }
-    found = {task for task in ORDER if sure[task] > 0.5}
+            main, quality = main or BLOCKS, told
+            found[BLOCKS] = sure[BLOCKS] = 1.0
     for pair in RIVALS:
-        if found >= set(pair):
-            found.remove(min(pair, key=lambda task: sure[task]))
-    if VEILED in found:
-        found.discard("dehazing")
-    findings = (Finding(task, sure[task], strength[task], parameters.get(task, {})) for task in ORDER if task in found)
-    return Diagnosis(tuple(findings), sure, told)
+        if found.keys() >= set(pair):
+            del found[min(pair, key=lambda task: (task == main, sure[task]))]
+    known: dict[str, dict[str, float]] = {
+        "denoising": {"sigma": round(min(strength["denoising"], 75.0), 1)},
+        BLOCKS: {"quality": quality},
+    }
+    findings = {
+        task: Finding(task, found[task], strength[task], known.get(task, {})) for task in ORDER if task in found
+    }
+    return Diagnosis(tuple(findings.values()), findings.get(main or ""), 1 - nothing, sure, told)
 
 
 def open_judge(weights: str | None = None) -> tuple[Judge, WeightsCard]:

@@ -1,4 +1,4 @@
-"""Measures of a crop: plain statistics in which noise, blocks, blur and weather show; the classifier's other eye."""
+"""Measures of a crop: plain statistics in which noise, blocks, blur and weather show; the eye of the classifier."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 __all__ = ["MEASURES", "measures"]
 
-MEASURES = 236
+MEASURES = 414
 """Numbers for each picture."""
 
 _TINY = 1e-4
@@ -24,9 +24,21 @@ _LINE = 11
 
 def measures(pictures: Tensor) -> Tensor:
     """(N, MEASURES) statistics of (N, 3, S, S) pictures in 0..1, S at least 96 and divisible by 32."""
-    grey = pictures.mean(dim=1, keepdim=True)
+    grey, low = pictures.mean(dim=1, keepdim=True), pictures.amin(dim=1, keepdim=True)
     return torch.cat(
-        [_noise(pictures, grey), _slopes(grey), _streaks(grey), _spots(grey), _colours(pictures, grey), _blocks(grey)],
+        [
+            _noise(pictures, grey),
+            _slopes(grey),
+            _edges(grey),
+            _spectrum(grey),
+            _grain(low),
+            _streaks(low),
+            _spots(grey),
+            _white(low),
+            _colours(pictures, grey),
+            _bands(grey),
+            _blocks(grey),
+        ],
         dim=1,
     )
 
@@ -41,11 +53,25 @@ def _told(maps: Tensor) -> Tensor:
     return torch.cat([size.log(), (root / size).log(), lop.clamp(-8, 8), places[..., ranks].log().flatten(1)], dim=1)
 
 
+def _rare(maps: Tensor) -> Tensor:
+    """(N, 5 C) of (N, C, H, W): the middle, and the highest and lowest thousandth and hundredth, in usual widths."""
+    flat = maps.flatten(2)
+    some = flat.shape[2] // 100
+    high, low = flat.topk(some, dim=2).values, -(-flat).topk(some, dim=2).values
+    usual = flat[..., ::7].sort(dim=2).values
+    left, middle, right = (usual[..., int(share * usual.shape[2])] for share in (0.16, 0.5, 0.84))
+    values = torch.stack([high[..., some // 10], high[..., -1], low[..., some // 10], low[..., -1], middle], dim=-1)
+    return (values / (right - left + 0.002)[..., None]).clamp(-20, 20).flatten(1)
+
+
 def _noise(pictures: Tensor, grey: Tensor) -> Tensor:
-    """What is left when planes and edges are taken out (Immerkaer's operator), of brightness and two colours."""
+    """What is left when planes and edges are taken out (Immerkaer's operator), of brightness and two colours.
+
+    At half the size as well, where the coarse grain is that a camera's software leaves.
+    """
     colours = torch.cat([grey, pictures[:, :1] - pictures[:, 1:2], pictures[:, 2:] - pictures[:, 1:2]], dim=1)
-    weight = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]]) / 6
-    return _told(F.conv2d(colours, weight.expand(3, 1, 3, 3), groups=3))
+    sizes = (colours, F.avg_pool2d(colours, 2))
+    return torch.cat([_told(size.diff(n=2, dim=2).diff(n=2, dim=3) / 6) for size in sizes], dim=1)
 
 
 def _slopes(grey: Tensor) -> Tensor:
@@ -56,6 +82,68 @@ def _slopes(grey: Tensor) -> Tensor:
         found.append(_told(torch.cat([b - a, c - a, (d - a) * 0.7, (c - b) * 0.7], dim=1)))
         grey = F.avg_pool2d(grey, 2)
     return torch.cat(found, dim=1)
+
+
+def _edges(grey: Tensor) -> Tensor:
+    """How much of the contrast along short lines its steepest step holds, where contrast is largest.
+
+    Much of it in a sharp picture, little in a blurred one; motion takes it in one direction, a lens in all.
+    """
+    found = []
+    for plane in (grey, grey.transpose(2, 3), _diagonals(grey), _diagonals(grey.flip(3))):
+        step = (plane[..., 1:] - plane[..., :-1]).abs()
+        for reach in (4, 10):
+            window = (1, reach + 1)
+            contrast = F.max_pool2d(plane, window, (2, 2)) + F.max_pool2d(-plane, window, (2, 2))
+            steepest = F.max_pool2d(step, (1, reach), (2, 2))[..., : contrast.shape[3]]
+            most, where = contrast.flatten(1).topk(contrast[0].numel() // 10, dim=1)
+            ratio = (steepest.flatten(1).gather(1, where) / (most + 0.02)).sort(dim=1).values
+            found += [ratio[:, int(share * (ratio.shape[1] - 1))] for share in (0.1, 0.5, 0.9)]
+    return torch.stack(found, dim=1)
+
+
+def _diagonals(plane: Tensor) -> Tensor:
+    """(N, 2, S / 2 + 1, S / 2): a parallelogram in each half of (N, 1, S, S), so that its diagonals become rows."""
+    count, _, side, _ = plane.shape
+    half = side // 2
+    strides = (side * side, half * side, 1, side + 1)
+    return plane.contiguous().as_strided((count, 2, half + 1, half), strides)
+
+
+@cache
+def _sectors(side: int) -> Tensor:
+    """(32, F): which waves belong to which of eight lengths and four directions; shares of each that add up to 1."""
+    y, x = torch.meshgrid(torch.fft.fftfreq(side), torch.fft.rfftfreq(side), indexing="ij")
+    ring = (torch.hypot(y, x) * 16).long().clamp(max=7)
+    turn = ((torch.atan2(y, x) / math.pi * 4 + 0.5).floor() % 4).long()
+    sectors = F.one_hot((ring * 4 + turn).flatten(), 32).T.float()
+    return sectors / sectors.sum(dim=1, keepdim=True)
+
+
+def _spectrum(grey: Tensor) -> Tensor:
+    """Power of waves of eight lengths and four directions: what blur takes, noise fills, streaks line up."""
+    side = grey.shape[-1]
+    fade = torch.hann_window(side, periodic=False)
+    waves = torch.fft.rfft2((grey - grey.mean(dim=(2, 3), keepdim=True)) * fade * fade[:, None], norm="ortho")
+    power: Tensor = waves.abs().square().flatten(1) @ _sectors(side).T
+    return (power + _TINY**2).log()
+
+
+def _grain(plane: Tensor) -> Tensor:
+    """How much the slopes within small places agree on a direction, and on which, at three resolutions."""
+    found = []
+    for place in (8, 6, 4):
+        right = plane[..., :-1, 1:] - plane[..., :-1, :-1]
+        down = plane[..., 1:, :-1] - plane[..., :-1, :-1]
+        across, along, both = (F.avg_pool2d(part, place) for part in (right * right, down * down, right * down))
+        size = across + along + 1e-6
+        cosine, sine = (across - along) / size, 2 * both / size
+        agreement = torch.hypot(cosine, sine).flatten(1).sort(dim=1).values
+        found += [agreement[:, int(share * (agreement.shape[1] - 1))] for share in (0.1, 0.5, 0.9)]
+        middle = [part.mean(dim=(1, 2, 3)) for part in (cosine, sine)]
+        found += [*middle, torch.hypot(*middle)]
+        plane = F.avg_pool2d(plane, 2)
+    return torch.stack(found, dim=1)
 
 
 @cache
@@ -74,16 +162,30 @@ def _lines() -> Tensor:
     return torch.stack(kernels)[:, None]
 
 
-def _streaks(grey: Tensor) -> Tensor:
-    """Bright lines near the vertical, fine and coarse ones."""
-    fine, coarse = F.conv2d(grey, _lines()), F.conv2d(F.avg_pool2d(grey, 2), _lines())
-    return torch.cat([_told(fine), _told(coarse)], dim=1)
+def _streaks(low: Tensor) -> Tensor:
+    """Lines near the vertical, fine and coarse, in the darkest channel: streaks lift it, coloured things do not."""
+    sizes = [F.conv2d(plane, _lines()) for plane in (low, F.avg_pool2d(low, 2))]
+    return torch.cat([told(size) for size in sizes for told in (_told, _rare)], dim=1)
+
+
+def _blobs(plane: Tensor) -> Tensor:
+    """(N, 3, S, S): what is brighter or darker than its surroundings, at three sizes."""
+    means = [plane]
+    for side in (3, 7, 15):
+        rows = F.avg_pool2d(plane, (1, side), 1, (0, side // 2), count_include_pad=False)
+        means.append(F.avg_pool2d(rows, (side, 1), 1, (side // 2, 0), count_include_pad=False))
+    return torch.cat([small - large for small, large in pairwise(means)], dim=1)
 
 
 def _spots(grey: Tensor) -> Tensor:
-    """Bright and dark blobs of three sizes."""
-    means = [grey] + [F.avg_pool2d(grey, side, 1, side // 2, count_include_pad=False) for side in (3, 7, 15)]
-    return _told(torch.cat([small - large for small, large in pairwise(means)], dim=1))
+    """Bright and dark blobs."""
+    return _told(_blobs(grey))
+
+
+def _white(low: Tensor) -> Tensor:
+    """Blobs in the darkest channel, which flakes and drops lift."""
+    blobs = _blobs(low)
+    return torch.cat([_told(blobs), _rare(blobs)], dim=1)
 
 
 def _colours(pictures: Tensor, grey: Tensor) -> Tensor:
@@ -97,6 +199,12 @@ def _colours(pictures: Tensor, grey: Tensor) -> Tensor:
         found.append(ordered[:, [int(share * (ordered.shape[1] - 1)) for share in (0.02, 0.25, 0.5, 0.75, 0.98)]])
     bands = torch.cat([grey, low, high - low], dim=1).mean(dim=3)
     return torch.cat([*found, F.adaptive_avg_pool1d(bands, 3).flatten(1)], dim=1)
+
+
+def _bands(grey: Tensor) -> Tensor:
+    """Fine contrast of the top, the middle and the bottom: haze takes it from what is far."""
+    fine = (grey - F.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).square().mean(dim=3)
+    return (F.adaptive_avg_pool1d(fine, 3).flatten(1) + _TINY**2).log()
 
 
 @cache
