@@ -13,6 +13,7 @@ from batches import Negative, picture
 from undegrade.core import image
 from undegrade.core.errors import UsageError, WeightsError
 from undegrade.inference import engines, scan
+from undegrade.inference.run import HOST_BUDGET
 
 
 def refused() -> Negative:
@@ -23,7 +24,7 @@ def test_a_killed_child_is_told_and_the_picture_done_with_smaller_tiles(tmp_path
     for name, height in (("a", 4), ("b", 9), ("c", 4)):
         picture(tmp_path / f"in/{name}.png", size=(6, height))
     (tmp_path / "deaths").mkdir()
-    make = partial(Negative, deadly=9, deaths=tmp_path / "deaths", tame=400)
+    make = partial(Negative, deadly=9, deaths=tmp_path / "deaths", tame=HOST_BUDGET >> 22)
     jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
     outcomes = {outcome.source.stem: outcome for outcome in engines.run(jobs, make, engine="isolated")}
     assert {name: outcome.status for name, outcome in outcomes.items()} == dict.fromkeys("abc", "done")
