@@ -61,8 +61,8 @@ def test_shipped_weights_are_close_to_the_whole_picture(name):
     strength = {parameter.name: parameters[parameter.name] for parameter in restorer.task.parameters}
     x = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **strength)[None]
     error = (restorer.tensor(x, tile=160) - restorer.tensor(x, tile=None)).square().mean()
-    # Haze is judged from the whole picture more than anything else.
-    assert -10 * torch.log10(error) > (35 if restorer.task.name == "dehazing" else 45)
+    # Haze, and the veil behind snow, are judged from the whole picture more than anything else.
+    assert -10 * torch.log10(error) > (35 if restorer.task.name in ("dehazing", "desnowing") else 45)
 
 
 def test_plan_fits_the_budget():
