@@ -85,7 +85,7 @@ class WeightsCard:
         padding: ``"reflect"`` or ``"zeros"`` where these weights need another padding than the network's own.
         context, tile: pixels of overlap and tile side to prefer when a picture must be cut; None leaves it to the
             network's and the memory's advice.
-        bytes_per_pixel: working memory of the network in float32; spares the Restorer finding it out.
+        bytes_per_pixel: working memory of the network in float32, for networks in which it cannot be counted.
         train_size: height and width of the training patches, when known.
         parity_error: largest difference to the official output relative to its maximum, for converted weights.
         limits: what the weights are bad at.
