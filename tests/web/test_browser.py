@@ -87,6 +87,7 @@ def test_drop_restore_slide_download(
     page.get_by_label("What to take away").first.click()
     page.get_by_role("option", name="JPEG blocks").click()
     page.wait_for_selector(".ud-drop :text('.jpg')")
+    page.wait_for_timeout(1000)  # a click that meets the closing of an answer's stream may get lost
     page.click("button.ud-start:visible")
     wait_for_result(page)
     assert "jpeg_artifacts_fast" in page.inner_text(".ud-status")
