@@ -3,6 +3,9 @@
 The classical methods of OpenCV, scikit-image and Pillow, with their customary settings and, for noise, told its level;
 the dark channel prior in a few lines of OpenCV. Pictures, seeds and rulers are those of `scripts/scoreboard.py`. Then
 `python scripts/make_gallery.py --chart` draws them beside the shipped weights.
+
+CBM3D and Menon's demosaicing, which published tables lead with, say how hard our parts of the customary sets are. They
+want `pip install bm3d colour-demosaicing`; the licence of the first allows no commercial use. CBM3D takes an hour.
 """
 
 from __future__ import annotations
@@ -61,6 +64,20 @@ def demosaic(method: str) -> Callable[..., Pixels]:
         return cv2.cvtColor(_bytes(picture.max(axis=2)), getattr(cv2, f"COLOR_Bayer{pattern}2RGB{method}")) / 255
 
     return run
+
+
+def cbm3d(picture: Pixels, sigma: float, **_: Any) -> Pixels:
+    """Dabov et al., "Color image denoising via sparse 3D collaborative filtering" (2007), by its authors' package."""
+    import bm3d
+
+    return bm3d.bm3d_rgb(picture, sigma / 255)
+
+
+def menon(picture: Pixels, pattern: str, **_: Any) -> Pixels:
+    """Menon et al., "Demosaicing with directional filtering and a posteriori decision" (2007)."""
+    import colour_demosaicing
+
+    return colour_demosaicing.demosaicing_CFA_Bayer_Menon2007(picture.max(axis=2), pattern)
 
 
 def lanczos(picture: Pixels, scale: int, **_: Any) -> Pixels:
@@ -123,6 +140,7 @@ PEERS: dict[str, dict[str, tuple[Callable[..., Pixels], tuple[str, ...]]]] = {
     "denoising": {
         "OpenCV non-local means": (nlm_opencv, ("denoising-cbsd68-*",)),
         "scikit-image non-local means": (nlm_skimage, ("denoising-cbsd68-*",)),
+        "CBM3D": (cbm3d, ("denoising-cbsd68-*",)),
     },
     "jpeg_artifacts": {
         "OpenCV non-local means": (nlm_opencv, ("jpeg_artifacts-*-quality10", "jpeg_artifacts-*-quality20")),
@@ -132,6 +150,7 @@ PEERS: dict[str, dict[str, tuple[Callable[..., Pixels], tuple[str, ...]]]] = {
         "OpenCV bilinear": (demosaic(""), ("demosaicing-*-patternGRBG",)),
         "OpenCV VNG": (demosaic("_VNG"), ("demosaicing-*-patternGRBG",)),
         "OpenCV edge-aware": (demosaic("_EA"), ("demosaicing-*-patternGRBG",)),
+        "Menon": (menon, ("demosaicing-*-patternGRBG", "demosaicing-*-patternRGGB")),
     },
     "super_resolution": {"Pillow Lanczos": (lanczos, ("super_resolution-*",))},
     "deraining": {"OpenCV median": (median, ("deraining-rain100?",))},
@@ -148,12 +167,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with test/")
     parser.add_argument("--task", help="only the peers of this task")
+    parser.add_argument("--peer", help="only this one")
     parser.add_argument("--missing", action="store_true", help="leave out what has been scored")
     given = parser.parse_args()
     (SCORES / "peers").mkdir(exist_ok=True)
     for task, peers in PEERS.items():
         for name, (run, patterns) in peers.items() if given.task in (None, task) else ():
-            for row in rows():
+            for row in rows() if given.peer in (None, name) else ():
                 file = SCORES / "peers" / f"{row.id}-{name.lower().replace(' ', '-')}.json"
                 if not any(fnmatch(row.id, pattern) for pattern in patterns) or (given.missing and file.exists()):
                     continue

@@ -44,6 +44,8 @@ class Source:
         zoom: range of factors by which pictures are shrunk before a patch is cut, (0.5, 1) for example; shows more of
             the scene, and hides the blocks of JPEG sources.
         grey: whether the clean pictures are turned grey (full-range luma) before they are degraded.
+        saturation: range of factors by which the colours of clean pictures are drawn away from their grey, (1, 2) for
+            example; most photographs are paler than what a camera may meet.
         weight: how often this ingredient is drawn, relative to the others.
         strength: fixed or ranged parameters handed to the degradation.
     """
@@ -55,6 +57,7 @@ class Source:
     depth: Path | None = None
     zoom: tuple[float, float] = (1.0, 1.0)
     grey: bool = False
+    saturation: tuple[float, float] = (1.0, 1.0)
     weight: float = 1.0
     strength: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,6 +66,8 @@ class Source:
             raise UsageError("a source names either 'clean' or both 'inputs' and 'targets'")
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
             raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
+        if not 0 <= self.saturation[0] <= self.saturation[1]:
+            raise UsageError(f"saturation={list(self.saturation)} of a source: two factors from 0, the smaller first")
         if not self.weight > 0:
             raise UsageError(f"weight={self.weight} of a source: must be above 0")
 
@@ -191,6 +196,8 @@ class Patches:
         assert self.degrade is not None
         if picture.source.grey:
             target = rgb_to_ycbcr(target)[:1]
+        elif picture.source.saturation != (1, 1):
+            target = _coloured(target, picture.source.saturation, generator)
         degraded = self.degrade(target, generator, **extra, **{**picture.source.strength, **strength})
         if picture.source.grey:
             degraded, target = degraded.expand(3, -1, -1), target.expand(3, -1, -1)
@@ -268,6 +275,13 @@ def _shrink(plane: Tensor, size: int) -> Tensor:
         return F.interpolate(plane[None].float(), (size, size), mode="nearest-exact")[0].to(plane.dtype)
     small = F.interpolate(plane[None].float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
     return small[0].round().to(plane.dtype)
+
+
+def _coloured(picture: Tensor, saturation: tuple[float, float], generator: Generator) -> Tensor:
+    """(3, H, W) in 0..1, its distance from grey multiplied, clipped."""
+    low, high = saturation
+    factor = low + (high - low) * float(torch.rand((), generator=generator))
+    return torch.lerp(rgb_to_ycbcr(picture)[:1].expand_as(picture), picture, factor).clamp(0, 1)
 
 
 def _to_float(plane: Tensor) -> Tensor:

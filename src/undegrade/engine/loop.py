@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from undegrade.core.errors import UndegradeError
+from undegrade.core.heap import kept
 from undegrade.engine.log import RunLog
 from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import Place, Run
@@ -57,7 +58,7 @@ def train(
         DivergedError: the loss is no longer finite.
     """
     recipe = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
-    with _processes(device) as place:
+    with _processes(device) as place, kept():
         run = Run(recipe, Path(runs) / recipe.name, place, fresh)
         with RunLog(run.folder, recipe.steps, quiet=quiet, leads=run.leads) as log:
             return _train(run, log)
