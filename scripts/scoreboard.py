@@ -24,6 +24,7 @@ from undegrade.weights.card import Score, WeightsCard
 ROOT = Path(__file__).parents[1]
 SCORES = ROOT / "docs" / "scores"
 CARDS = ROOT / "src" / "undegrade" / "weights" / "cards"
+PUBLISHED = ROOT / "src" / "undegrade" / "metrics" / "published"
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,8 @@ def render() -> str:
         "# Scoreboard",
         "",
         "Measured by `undegrade evaluate` on our test pictures, which are parts of the customary sets except for Set5,",
-        "Set14, Set12 and Classic5: figures compare between weights, and with published tables only by their gain.",
+        "Set14, Set12 and Classic5: figures compare between weights, and with published tables only by their gain or",
+        "by what a known method reaches on [the same part](#how-hard-the-parts-are).",
         "Written by `scripts/scoreboard.py` from the files in `docs/scores`; [protocols](protocols.md) says what each",
         "ruler measures. Floor and goal are dB, with a plus sign as gain over the input. Seconds are per picture, on",
         "the machine that scored.",
@@ -208,6 +210,7 @@ def render() -> str:
         table = [line for row in known if row.task == task for line in _line(row)]
         if table:
             lines += ["", f"## {task.replace('_', ' ').capitalize()}", "", *_HEAD, *table]
+    lines += ["", "## How hard the parts are", "", *_hardness(known)]
     lines += ["", "## History", "", *_history()]
     return "\n".join(lines) + "\n"
 
@@ -241,6 +244,27 @@ def _line(row: Row) -> Iterator[str]:
         f"{mean['seconds']:.2f}",
     )
     yield f"| {' | '.join(map(str, cells))} |"
+
+
+def _hardness(known: list[Row]) -> Iterator[str]:
+    """What is published of a method for a whole set against what it reaches on our part, measured by peers.py."""
+    yield "Methods that anyone can run, measured here by `scripts/peers.py`, and what the literature quotes for them on"
+    yield "the whole set. The floors above were set for whole sets and are not lowered for a harder part."
+    yield ""
+    yield "| test | method | published, whole set | here, our part | part is harder by | ours | ours over the method |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for row in known:
+        table = PUBLISHED / f"literature-{row.task}.json"
+        own = SCORES / f"{row.id}.json"
+        quoted = json.loads(table.read_text(encoding="utf-8"))["rows"] if table.exists() and own.exists() else ()
+        for method, name, strength, psnr, _ssim in quoted:
+            peer = SCORES / "peers" / f"{row.id}-{method.lower()}.json"
+            if name != row.set.lower() or not peer.exists() or strength not in (None, *dict(row.strength).values()):
+                continue
+            here, ours = (json.loads(file.read_text(encoding="utf-8"))["mean"]["psnr"] for file in (peer, own))
+            what = row.set + "".join(f", {parameter} {value}" for parameter, value in row.strength)
+            figures = (f"{psnr:.1f}", f"{here:.2f}", f"{psnr - here:.2f}", f"{ours:.2f}", f"{ours - here:+.2f}")
+            yield f"| {what} | {method} | {' | '.join(figures)} |"
 
 
 def _history() -> Iterator[str]:
