@@ -2,7 +2,7 @@
 
 The C library of Linux maps every block of 32 MB and more anew and unmaps it when it is freed, and the kernel zeroes
 all of its pages each time. A network frees and takes such maps at every layer: a tenth of the time and more on large
-pictures, a quarter in training.
+pictures, more in training.
 """
 
 from __future__ import annotations
