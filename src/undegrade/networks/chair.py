@@ -68,7 +68,8 @@ class ChannelFilter(nn.Module):
         matrix = mix * self.gamma.flatten() + same * self.beta.flatten()  # (B, C, C)
         v: Tensor = u.flatten(2).transpose(1, 2) @ matrix  # (B, h w, C), channels-last in memory
         # Not v.transpose(1, 2).view(u.shape): for one picture that is no channels-last to the next convolution.
-        return v.unflatten(1, u.shape[2:]).permute(0, 3, 1, 2)
+        batch, channels, height, width = u.shape
+        return v.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 class SerialBranches(nn.Module):
