@@ -59,17 +59,17 @@ class ChannelFilter(nn.Module):
         if self.training and u.shape[0] == 1:
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
         weights = torch.tanh(self.norm(self.taps(whole_mean(u)))).flatten(1)
-        left, centre, right = (weight[:, None] for weight in weights.chunk(3, 1))  # each (B, 1, C)
-        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u as one matrix of three diagonals a picture,
-        # so that the map is read once. Beyond either end stands the channel next to the last one.
-        same = torch.eye(u.shape[1], dtype=u.dtype, device=u.device)
-        ends = F.pad(same[None], (1, 1), mode="reflect")
-        mix = left * ends[..., :-2] + centre * same + right * ends[..., 2:]
-        matrix = mix * self.gamma.flatten() + same * self.beta.flatten()  # (B, C, C)
-        v: Tensor = u.flatten(2).transpose(1, 2) @ matrix  # (B, h w, C), channels-last in memory
-        # Not v.transpose(1, 2).view(u.shape): for one picture that is no channels-last to the next convolution.
-        batch, channels, height, width = u.shape
-        return v.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        left, centre, right = (weight[:, None, None] for weight in weights.chunk(3, 1))  # each (B, 1, 1, C)
+        # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, gamma and beta taken into the weights.
+        gamma, u = self.gamma.flatten(), u.permute(0, 2, 3, 1)  # (B, h, w, C), where channels are neighbours in memory
+        left, right = gamma * left, gamma * right
+        # Beyond either end stands the channel next to the last one.
+        onward = left[..., 1:] + F.pad(right[..., -1:], (left.shape[-1] - 2, 0))
+        back = right[..., :-1] + F.pad(left[..., :1], (0, left.shape[-1] - 2))
+        v = u * (gamma * centre + self.beta.flatten())
+        v[..., 1:].addcmul_(onward, u[..., :-1])
+        v[..., :-1].addcmul_(back, u[..., 1:])
+        return v.permute(0, 3, 1, 2)
 
 
 class SerialBranches(nn.Module):
