@@ -13,14 +13,14 @@ from undegrade.ops import bayer
 
 LEAST = {
     "auto_fast": float("inf"),
-    "defocus_deblurring_fast": 53.6,
+    "defocus_deblurring_fast": 55.1,
     "dehazing_fast": 56.4,
     "demosaicing_fast": 38.2,
     "denoising_fast": 43.3,
     "deraining_fast": 41.4,
     "desnowing_fast": 44.1,
     "jpeg_artifacts_fast": 45.0,
-    "motion_deblurring_fast": 47.3,
+    "motion_deblurring_fast": 47.9,
     "super_resolution_x2_fast": 43.7,
     "super_resolution_x3_fast": 45.6,
     "super_resolution_x4_fast": 46.2,
