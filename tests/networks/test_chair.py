@@ -23,6 +23,16 @@ def test_unit_equals_plain_form(unit: type[nn.Module], width: int) -> None:
         assert difference(module(u), expected) < EXACT
 
 
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_filter_keeps_layout_and_dtype(batch: int) -> None:
+    """Of one picture every layout is channels-last in name; the next convolution goes by the stride of the batch."""
+    module = awake(chair.ChannelFilter(16)).float().eval()
+    u = torch.randn(batch, 16, 8, 6, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        v = module(u)
+    assert (v.stride(), v.dtype) == (u.stride(), u.dtype)
+
+
 def test_units_start_as_the_identity() -> None:
     u = torch.randn(2, 16, 5, 6)
     block = chair.Block(16, attention=True).eval()

@@ -59,16 +59,16 @@ class ChannelFilter(nn.Module):
         if self.training and u.shape[0] == 1:
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
         weights = torch.tanh(self.norm(self.taps(whole_mean(u)))).flatten(1)
-        left, centre, right = (weight[:, None, None] for weight in weights.chunk(3, 1))  # each (B, 1, 1, C)
         # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, gamma and beta taken into the weights.
-        gamma, u = self.gamma.flatten(), u.permute(0, 2, 3, 1)  # (B, h, w, C), where channels are neighbours in memory
-        left, right = gamma * left, gamma * right
+        gamma, channels = self.gamma.flatten(), u.shape[1]
+        left, centre, right = (gamma * weight[:, None, None] for weight in weights.chunk(3, 1))  # each (B, 1, 1, C)
         # Beyond either end stands the channel next to the last one.
-        onward = left[..., 1:] + F.pad(right[..., -1:], (left.shape[-1] - 2, 0))
-        back = right[..., :-1] + F.pad(left[..., :1], (0, left.shape[-1] - 2))
-        v = u * (gamma * centre + self.beta.flatten())
-        v[..., 1:].addcmul_(onward, u[..., :-1])
-        v[..., :-1].addcmul_(back, u[..., 1:])
+        of_previous = left[..., 1:] + F.pad(right[..., -1:], (channels - 2, 0))
+        of_next = right[..., :-1] + F.pad(left[..., :1], (0, channels - 2))
+        u = u.permute(0, 2, 3, 1)  # (B, h, w, C): channels are neighbours in memory
+        v = u * (centre + self.beta.flatten()).to(u.dtype)  # the weights are wider under autocast
+        v[..., 1:].addcmul_(of_previous.to(u.dtype), u[..., :-1])
+        v[..., :-1].addcmul_(of_next.to(u.dtype), u[..., 1:])
         return v.permute(0, 3, 1, 2)
 
 
