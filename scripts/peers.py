@@ -172,8 +172,10 @@ def main() -> None:
     given = parser.parse_args()
     (SCORES / "peers").mkdir(exist_ok=True)
     for task, peers in PEERS.items():
-        for name, (run, patterns) in peers.items() if given.task in (None, task) else ():
-            for row in rows() if given.peer in (None, name) else ():
+        for name, (run, patterns) in peers.items():
+            if given.task not in (None, task) or given.peer not in (None, name):
+                continue
+            for row in rows():
                 file = SCORES / "peers" / f"{row.id}-{name.lower().replace(' ', '-')}.json"
                 if not any(fnmatch(row.id, pattern) for pattern in patterns) or (given.missing and file.exists()):
                     continue

@@ -53,6 +53,11 @@ class Row:
     goal: float | None = None
     gain: bool = False
 
+    @property
+    def subject(self) -> str:
+        """Test set and strength in words."""
+        return self.set + "".join(f", {name} {value}" for name, value in self.strength)
+
     def settings(self, data: Path) -> dict[str, Any]:
         """What `undegrade.evaluate` is called with, besides the weights."""
         folder = data / "test" / self.set
@@ -227,7 +232,7 @@ def _line(row: Row) -> Iterator[str]:
         return
     result = json.loads(file.read_text(encoding="utf-8"))
     mean = result["mean"]
-    what = row.set + "".join(f", {name} {value}" for name, value in row.strength)
+    what = row.subject
     what += {"untouched": ", nothing wrong", "pairs": "", "clean": "" if row.strength else ", made here"}[row.kind]
     gain = "" if row.kind == "untouched" else f"{mean['psnr'] - mean['input_psnr']:+.2f}"
     cells = (
@@ -262,9 +267,8 @@ def _hardness(known: list[Row]) -> Iterator[str]:
             if name != row.set.lower() or not peer.exists() or strength not in (None, *dict(row.strength).values()):
                 continue
             here, ours = (json.loads(file.read_text(encoding="utf-8"))["mean"]["psnr"] for file in (peer, own))
-            what = row.set + "".join(f", {parameter} {value}" for parameter, value in row.strength)
             figures = (f"{psnr:.1f}", f"{here:.2f}", f"{psnr - here:.2f}", f"{ours:.2f}", f"{ours - here:+.2f}")
-            yield f"| {what} | {method} | {' | '.join(figures)} |"
+            yield f"| {row.subject} | {method} | {' | '.join(figures)} |"
 
 
 def _history() -> Iterator[str]:
