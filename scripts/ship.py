@@ -30,8 +30,9 @@ def main() -> None:
         recipe = Recipe.from_dict(state["recipe"])
         recipe = replace(recipe, name=name or recipe.name)
         if recipe.name in shipped_recipes():
-            # The card's words may have been written after the run had started.
-            recipe = replace(recipe, card=Recipe.load(recipe.name).card)
+            # The card's words, and the name of the network's numbers, may have been written after the run had started.
+            shipped = Recipe.load(recipe.name)
+            recipe = replace(recipe, card=shipped.card, preset=shipped.preset, numbers=shipped.numbers)
         spec = networks.catalog.get(recipe.network)
         net = spec.build(spec.configure(recipe.preset, **recipe.numbers))
         net.load_state_dict(state["ema"])

@@ -13,7 +13,7 @@ from undegrade.ops import bayer
 
 LEAST = {
     "auto_fast": float("inf"),
-    "defocus_deblurring_fast": 55.1,
+    "defocus_deblurring_fast": 50.6,
     "dehazing_fast": 56.4,
     "demosaicing_fast": 38.2,
     "denoising_fast": 43.3,

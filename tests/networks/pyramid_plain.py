@@ -1,16 +1,21 @@
 """Pyramid attention as the paper draws it, with the whole matrix of pixels x patches: what ours is compared with.
 
 ``published`` uses the operators of the published implementation (patches as convolution kernels), ``unfolded`` lists
-all patches first. Both hold several copies of the matrix; ``unfolded`` is the leaner one.
+all patches first. Both hold several copies of the matrix; ``unfolded`` is the leaner one. ``panet`` is the whole
+network in this manner: its maps lie as torch lays them, and training keeps every one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+from undegrade.networks.layers.edsr import ResidualBlock
 from undegrade.networks.layers.pyramid import LEVELS, NORM_FLOOR, SHARPNESS, PyramidAttention
+from undegrade.networks.panet import PANet
 
 
 def sizes_of(layer: PyramidAttention, x: Tensor) -> list[Tensor]:
@@ -43,3 +48,15 @@ def published(layer: PyramidAttention, x: Tensor) -> Tensor:
         brushes = patches([value[i : i + 1] for value in values]).squeeze(0).t()
         pasted.append(F.conv_transpose2d(weights, brushes.reshape(len(brushes), -1, 3, 3), padding=1))
     return torch.cat(pasted) / 4 + layer.residual * x
+
+
+def panet(net: PANet, x: Tensor) -> Tensor:
+    def through(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
+        for block in blocks:
+            assert isinstance(block, ResidualBlock)
+            x = x + block.factor * block.conv2(net.activation(block.conv1(x)))
+        return x
+
+    shallow = net.head(x)
+    deep = through(net.after, published(net.attention, through(net.before, shallow)))
+    return net.tail(shallow + net.merge(deep))

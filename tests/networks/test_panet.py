@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyramid_plain
 import pytest
 import torch
 
@@ -40,6 +41,16 @@ def test_config_is_found_from_names_and_shapes(preset: str) -> None:
 def test_every_entry_of_ours_has_an_official_name() -> None:
     ours = set(SPEC.build(SMALL).state_dict())
     assert {name for name in SPEC.official(SMALL).values() if name is not None} == ours
+
+
+def test_network_and_gradients_equal_the_plain_form() -> None:
+    net = SPEC.build(SMALL).double()
+    x = torch.rand(2, 1, 9, 8, dtype=torch.float64)
+    ours, plain = net(x), pyramid_plain.panet(net, x)
+    assert (ours - plain).abs().max() <= 1e-12 * plain.abs().max()
+    parameters = list(net.parameters())
+    pairs = zip(*(torch.autograd.grad(y.square().sum(), parameters) for y in (ours, plain)), strict=True)
+    assert all((a - b).abs().max() <= 1e-11 * b.abs().max() for a, b in pairs)
 
 
 def test_one_slope_serves_all_blocks() -> None:
