@@ -73,32 +73,45 @@ class Muon(torch.optim.Optimizer):
         return value
 
     def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        alike: dict[tuple[int, int], list[Tensor]] = defaultdict(list)
-        for parameter in parameters:
-            alike[parameter.shape[0], parameter[0].numel()].append(parameter)
         keep = group["momentum"]
+        gradients = self._gradients(parameters, "momentum")
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - keep)
+        looks = torch._foreach_lerp(gradients, momenta, keep)
+        alike: dict[tuple[int, int], list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        for parameter, look in zip(parameters, looks, strict=True):
+            alike[parameter.shape[0], parameter[0].numel()].append((parameter, look))
         for (rows, columns), members in alike.items():  # matrices of one shape in one batch: many are small
-            looks = []
-            for parameter in members:
-                grad, state = parameter.grad, self.state[parameter]
-                assert grad is not None
-                if not state:
-                    state["momentum"] = torch.zeros_like(grad)
-                state["momentum"].lerp_(grad, 1 - keep)
-                looks.append(grad.lerp(state["momentum"], keep).reshape(rows, columns))
+            updates = orthogonal(torch.stack([look.reshape(rows, columns) for _, look in members]))
             size = ADAM_RMS * max(rows, columns) ** 0.5
-            for parameter, update in zip(members, orthogonal(torch.stack(looks)), strict=True):
-                parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"] * size)
+            torch._foreach_add_(
+                [parameter for parameter, _ in members],
+                [update.reshape(like.shape) for update, (like, _) in zip(updates, members, strict=True)],
+                alpha=-group["lr"] * size,
+            )
 
     def _adam(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         first, second = group["betas"]
+        gradients = self._gradients(parameters, "mean", "square")
+        states = [self.state[parameter] for parameter in parameters]
+        means, squares = ([state[name] for state in states] for name in ("mean", "square"))
+        for state in states:
+            state["steps"] = state.get("steps", 0) + 1
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
+        roots = torch._foreach_div(squares, [1 - second ** state["steps"] for state in states])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, 1e-8)
+        sizes = [-group["lr"] / (1 - first ** state["steps"]) for state in states]
+        torch._foreach_addcdiv_(parameters, means, roots, sizes)
+
+    def _gradients(self, parameters: list[Tensor], *kept: str) -> list[Tensor]:
+        """The gradients; what is ``kept`` of each parameter begins at zero."""
+        gradients = []
         for parameter in parameters:
-            grad, state = parameter.grad, self.state[parameter]
-            assert grad is not None
-            if not state:
-                state.update(steps=0, mean=torch.zeros_like(grad), square=torch.zeros_like(grad))
-            state["steps"] += 1
-            state["mean"].lerp_(grad, 1 - first)
-            state["square"].mul_(second).addcmul_(grad, grad, value=1 - second)
-            root = (state["square"] / (1 - second ** state["steps"])).sqrt_().add_(1e-8)
-            parameter.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - first ** state["steps"]))
+            assert parameter.grad is not None
+            gradients.append(parameter.grad)
+            for name in kept:
+                self.state[parameter].setdefault(name, torch.zeros_like(parameter.grad))
+        return gradients

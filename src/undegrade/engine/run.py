@@ -164,13 +164,13 @@ class Run:
             "ema_updates": self.ema.updates,
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
-            "version": __version__,
+            **_origin(),
         }
         checkpoint.save(self.folder / name, state)
 
     def pack(self) -> Path:
         """Writes the averaged weights with their card, usable by ``restore``; the card's path."""
-        state = {"step": self.step, "minutes": self.clock.minutes, "scores": self.scores}
+        state = {"step": self.step, "minutes": self.clock.minutes, "scores": self.scores, **_origin()}
         return pack_run(self.average, self.recipe, state, self.folder)
 
     @property
@@ -294,7 +294,7 @@ def pack_run(
     Args:
         net: with the averaged weights.
         recipe: of the run.
-        state: of the run as its checkpoint tells: ``step``, ``minutes``, ``scores``.
+        state: of the run as its checkpoint tells: ``step``, ``minutes``, ``scores``, ``device``, ``versions``.
         folder: where ``<name>.safetensors`` goes.
         card_folder: where ``<name>.toml`` goes, if not there too.
     """
@@ -319,12 +319,18 @@ def pack_run(
             steps=state["step"],
             minutes=round(state["minutes"], 1),
             seed=recipe.seed,
-            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
-            versions={"torch": torch.__version__, "undegrade": __version__},
+            device=state["device"],
+            versions=state["versions"],
             validation={name: round(score, 3) for name, score in (state["scores"] or {}).items()},
         ),
         **recipe.card,
     )
+
+
+def _origin() -> dict[str, Any]:
+    """Where a run takes place, for its checkpoints and its card."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return {"device": device, "versions": {"torch": str(torch.__version__), "undegrade": __version__}}
 
 
 def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str) -> None:
