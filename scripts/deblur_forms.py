@@ -1,7 +1,8 @@
-"""Other ways to run the shipped deblurring weights, on pictures held back from training: `python scripts/deblur_forms.py DATA`
+"""Other ways to run the deblurring weights, on pictures held back from training: `python scripts/deblur_forms.py DATA`
 
-Gains in dB over the input, of whole pictures: as shipped, in the Local (TLC) form, applied to its own result again, and as the
-mean of the eight flips and transpositions. Made blur and photographed pairs apart, since they do not move together.
+Gains in dB over the input, of whole pictures: as shipped, in the Local (TLC) form, applied to its own result again,
+and as the mean of the eight flips and transpositions. Made blur and photographed pairs apart, since they do not move
+together.
 """
 
 from __future__ import annotations

@@ -26,6 +26,17 @@ def test_unit_equals_plain_form(unit: nn.Module) -> None:
         assert difference(unit(u.clone()), expected) < EXACT
 
 
+def test_strips_as_gpus_compute_them_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = awake(ccnet.StripUnit(4, 11))
+    u = torch.randn(2, 4, 31, 40, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        expected = unit(u.clone())
+        monkeypatch.setattr(ccnet, "place", lambda _: "cuda")
+        result = unit(u.clone())
+    assert difference(result, expected) < EXACT
+    assert result.is_contiguous()
+
+
 @pytest.mark.parametrize(("axis", "shape"), [(3, (1, 9)), (2, (9, 1))])
 def test_strip_reflects_as_often_as_needed(axis: int, shape: tuple[int, int]) -> None:
     """Taps 6 apart reach 30 pixels; on 9 pixels the picture is mirrored several times."""

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks import catalog
-from undegrade.networks.layers import naf_strips
-from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock, raised, up
+from undegrade.networks.layers import naf, naf_strips
+from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock, raised, up, written_out
 from undegrade.networks.layers.whole import Passes, begin, using
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -139,6 +139,22 @@ def test_norm_keeps_its_statistics_in_half_precision() -> None:
     x = (100 + torch.randn(1, 16, 8, 8)).bfloat16()
     exact = LayerNorm2d(16).double()(x.double())
     assert (LayerNorm2d(16)(x).double() - exact).abs().max() < 0.02
+
+
+def test_norm_as_gpus_compute_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    norm, x = moved(LayerNorm2d(16)), torch.randn(2, 16, 5, 7, dtype=torch.float64, requires_grad=True)
+    slope = torch.randn(x.shape, dtype=torch.float64)
+
+    def results() -> list[Tensor]:
+        y = norm(x)
+        return [y, *torch.autograd.grad(y, [x, *norm.parameters()], slope)]
+
+    expected = results()
+    monkeypatch.setattr(naf, "place", lambda _: "cuda")
+    monkeypatch.setattr(naf.F, "layer_norm", None)
+    torch.testing.assert_close(results(), expected, rtol=1e-12, atol=1e-12)
+    assert written_out(norm.float(), x.detach().bfloat16()).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

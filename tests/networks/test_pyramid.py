@@ -99,6 +99,11 @@ def test_diagonal_box_adds_nine_offsets_within_each_size(rows: int) -> None:
     assert (boxed - wanted)[..., open_positions].abs().max() < 1e-14
 
 
+def test_gpus_take_wider_strips() -> None:
+    assert len(strips(96, 30_000)) == 4
+    assert len(strips(96, 30_000, "cuda")) == 1
+
+
 def test_strips_cover_every_column_once() -> None:
     for width, keys in ((1, 10), (48, 7695), (96, 30_000), (101, 10**6)):
         parts = strips(width, keys)

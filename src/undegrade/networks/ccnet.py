@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from undegrade.core.memory import place
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
@@ -106,7 +107,10 @@ class StripUnit(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """(B, c, h, w) -> same shape."""
         with _without_autocast(u.device.type):
-            v = self.strips(u.to(torch.promote_types(u.dtype, torch.float32)))
+            v = u.to(torch.promote_types(u.dtype, torch.float32))
+            if place(u) == "cuda":  # cuDNN has no fast depthwise convolution of long dilated taps for channels-last
+                v = v.contiguous()
+            v = self.strips(v)
             return add_product(multiply(v, self.gamma), self.beta, u).to(u.dtype)
 
 

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
+from undegrade.core.memory import place
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
 from undegrade.networks.layers.naf_strips import in_strips, raised_in_strips, suits
@@ -28,6 +29,7 @@ __all__ = [
     "raised",
     "to_local",
     "up",
+    "written_out",
 ]
 
 
@@ -94,7 +96,8 @@ class LayerNorm2d(nn.Module):
     """Layer norm over the channels of each pixel, biased variance, eps 1e-6 inside the root.
 
     Runs natively on the channels-last view, which keeps statistics in float32 for half-precision input and costs no
-    copy when the tensor is channels-last in memory.
+    copy when the tensor is channels-last in memory. Torch's kernel for GPUs spends a block of threads on every pixel,
+    far too many for our few channels: there the norm is written out.
     """
 
     def __init__(self, channels: int) -> None:
@@ -104,8 +107,18 @@ class LayerNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
+        if place(x) == "cuda":
+            return written_out(self, x)
         y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, eps=1e-6)
         return y.permute(0, 3, 1, 2)
+
+
+def written_out(norm: LayerNorm2d, x: Tensor) -> Tensor:
+    """``norm(x)`` by means over the channels, in float32 at least: (B, C, H, W) -> the same shape."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    centred = x - x.mean(1, keepdim=True)
+    scale = (centred.square().mean(1, keepdim=True) + 1e-6).rsqrt()
+    return torch.addcmul(norm.bias.view(-1, 1, 1), centred * scale, norm.weight.view(-1, 1, 1))
 
 
 class NAFBlock(nn.Module):

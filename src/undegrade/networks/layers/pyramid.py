@@ -35,6 +35,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from undegrade.core.memory import place
+
 __all__ = ["KeyLine", "PyramidAttention", "attend"]
 
 LEVELS = 5
@@ -42,6 +44,8 @@ SHARPNESS = 10.0
 NORM_FLOOR = 9.999999747378752e-05  # 1e-4 as float32 holds it, in double precision too
 # A strip has as many columns as keep one of the seven rows of it below this size, so that they stay in a core's cache,
 NUMBERS_PER_ROW = 400_000
+# or on a GPU, where every step of a strip costs a launch, so that they are about 200 MB,
+NUMBERS_PER_GPU_ROW = 8_000_000
 # but no fewer than these: up to four more are computed on top.
 LEAST_COLUMNS = 24
 
@@ -166,7 +170,7 @@ class _Attend(torch.autograd.Function):
         ctx.line = line
         closed, factor = line.closed(query), factor.transpose(1, 2)
         out = query.new_empty(*query.shape[:3], value.shape[2])
-        for strip in strips(query.shape[2], line.length):
+        for strip in strips(query.shape[2], line.length, place(query)):
 
             def weights(strip: Strip = strip) -> Iterator[Row]:
                 near: Row | None = None
@@ -187,7 +191,7 @@ class _Attend(torch.autograd.Function):
         line: KeyLine = ctx.line
         closed, factors = line.closed(query), factor.transpose(1, 2)
         grad_query, grad_key, grad_value, grad_factor = (torch.zeros_like(t) for t in (query, key, value, factor))
-        for strip in strips(query.shape[2], line.length):
+        for strip in strips(query.shape[2], line.length, place(query)):
 
             def weights_and_slopes(strip: Strip = strip) -> Iterator[Row]:
                 """Row by row the weights, and the gradient of the boxed products, in one array (2, B, n, line)."""
@@ -237,9 +241,10 @@ class Strip:
         self.inner = slice(start - first, stop - first)
 
 
-def strips(width: int, keys: int) -> list[Strip]:
+def strips(width: int, keys: int, device: str = "cpu") -> list[Strip]:
     """Strips of about equal width that cover a row, as wide as memory allows."""
-    count = -(-width // max(NUMBERS_PER_ROW // keys, LEAST_COLUMNS))
+    numbers = NUMBERS_PER_GPU_ROW if device == "cuda" else NUMBERS_PER_ROW
+    count = -(-width // max(numbers // keys, LEAST_COLUMNS))
     edges = [width * i // count for i in range(count + 1)]
     return [Strip(start, stop, width) for start, stop in pairwise(edges)]
 
