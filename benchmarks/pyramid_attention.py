@@ -4,7 +4,7 @@
 
 Every figure comes from a process of its own on one thread: CPU seconds of the best of several runs, and the growth of
 the peak resident size during the first one. The plain form uses the published operators (patches as convolution
-kernels, see ``tests/networks/pyramid_plain.py``); at 128x128 it takes 10 GiB. Both forms run as `undegrade train` and
+kernels, see ``tests/networks/pyramid_plain.py``); at 128x128 it takes 13 GiB. Both forms run as `undegrade train` and
 `restore` run a network: memory that was freed stays in the process.
 """
 

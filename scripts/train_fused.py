@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -135,20 +136,32 @@ def block(self: naf.NAFBlock, x: Tensor) -> Tensor:
 plain = naf.NAFBlock.forward
 
 
-def errors(channels: int, height: int, width: int) -> tuple[float, float]:
-    """Largest relative errors among result and gradients, against float64: of the plain block, and of this one."""
+def errors(
+    ours: Callable[[naf.NAFBlock, Tensor], Tensor],
+    channels: int,
+    height: int,
+    width: int,
+    device: str = "cpu",
+    half: torch.dtype | None = None,
+) -> tuple[float, float]:
+    """Largest relative errors among result and gradients, against float64: of the plain block, and of ``ours``.
+
+    Both run in float32, or under autocast to ``half``.
+    """
     torch.manual_seed(0)
     example = naf.NAFBlock(channels)
     for parameter in example.parameters():
         parameter.data.add_(0.2 * torch.randn_like(parameter))
     x = torch.randn(2, channels, height, width)
     found = []
-    for form, dtype in ((plain, torch.float64), (plain, torch.float32), (block, torch.float32)):
-        net = naf.NAFBlock(channels).to(dtype)
+    for form, dtype in ((plain, torch.float64), (plain, torch.float32), (ours, torch.float32)):
+        net = naf.NAFBlock(channels).to(device, dtype)
         net.load_state_dict(example.state_dict())
-        start = x.to(dtype, copy=True).requires_grad_()
-        result = form(net, start)
-        (result * torch.linspace(-1, 1, result.numel(), dtype=dtype).view(result.shape)).sum().backward()
+        start = x.to(device, dtype, copy=True).requires_grad_()
+        with torch.autocast(device, half, enabled=half is not None and dtype == torch.float32):
+            result = form(net, start).to(dtype)
+        slope = torch.linspace(-1, 1, result.numel(), dtype=dtype, device=device)
+        (result * slope.view(result.shape)).sum().backward()
         found.append([result.detach(), start.grad, *(parameter.grad for parameter in net.parameters())])
     first, second = (
         max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(other, found[0], strict=True))
@@ -160,7 +173,7 @@ def errors(channels: int, height: int, width: int) -> tuple[float, float]:
 def compare() -> None:
     """The errors, and the time of a step of a whole net."""
     for sizes in ((16, 20, 24), (32, 16, 17), (128, 9, 8)):
-        print("{} channels: largest relative error {:.1e} plain, {:.1e} fused".format(sizes[0], *errors(*sizes)))
+        print("{} channels: largest relative error {:.1e} plain, {:.1e} fused".format(sizes[0], *errors(block, *sizes)))
     torch.set_num_threads(1)
     net = undegrade.create_network("m3snet", preset="m3snet_w16_d8").to(memory_format=torch.channels_last)
     x = torch.rand(2, 3, 128, 128)

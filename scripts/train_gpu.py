@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from train_fused import errors, plain
 
 import undegrade
 from undegrade.engine.loop import train
@@ -32,8 +33,6 @@ SHAPES = 64
 """How many shapes may be compiled: levels, times patch sizes."""
 
 Pair = tuple[Tensor, Tensor]
-
-plain = naf.NAFBlock.forward
 
 
 def rows(
@@ -118,34 +117,10 @@ def reused(batches: Callable[[Run], Iterator[Pair]]) -> Callable[[Run], Iterator
     return twice
 
 
-def errors(channels: int, side: int, device: str) -> tuple[float, float]:
-    """Largest relative errors among result and gradients against float64: plain under autocast, and compiled."""
-    torch.manual_seed(0)
-    example = naf.NAFBlock(channels)
-    for parameter in example.parameters():
-        parameter.data.add_(0.2 * torch.randn_like(parameter))
-    x = torch.randn(2, channels, side, side)
-    found = []
-    for form, dtype in ((plain, torch.float64), (plain, torch.float32), (compiled(), torch.float32)):
-        net = naf.NAFBlock(channels).to(device, dtype)
-        net.load_state_dict(example.state_dict())
-        start = x.to(device, dtype, copy=True).requires_grad_()
-        with torch.autocast(device, torch.bfloat16, enabled=dtype == torch.float32):
-            result = form(net, start).to(dtype)
-        weight = torch.linspace(-1, 1, result.numel(), dtype=dtype, device=device).view(result.shape)
-        (result * weight).sum().backward()
-        found.append([result.detach(), start.grad, *(parameter.grad for parameter in net.parameters())])
-    first, second = (
-        max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(other, found[0], strict=True))
-        for other in found[1:]
-    )
-    return first, second
-
-
 def compare(device: str, network: str, preset: str, side: int, batch: int) -> None:
     """The errors, and the speed of a step of a whole net, plain and compiled."""
     for channels, small in ((16, 24), (128, 9)):
-        found = errors(channels, small, device)
+        found = errors(compiled(), channels, small, small, device, torch.bfloat16)
         print("{} channels: largest relative error {:.1e} plain, {:.1e} compiled".format(channels, *found), flush=True)
     net = undegrade.create_network(network, preset=preset).to(device, memory_format=torch.channels_last)
     x = torch.rand(batch, 3, side, side, device=device)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from undegrade.core.errors import UsageError
 from undegrade.networks import catalog
 from undegrade.networks.layers import naf, naf_strips
-from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock, raised, up, written_out
+from undegrade.networks.layers.naf import LayerNorm2d, NAFBlock, norm_by_means, raised, up
 from undegrade.networks.layers.whole import Passes, begin, using
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -154,7 +154,7 @@ def test_norm_as_gpus_compute_it_is_the_same(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(naf, "place", lambda _: "cuda")
     monkeypatch.setattr(naf.F, "layer_norm", None)
     torch.testing.assert_close(results(), expected, rtol=1e-12, atol=1e-12)
-    assert written_out(norm.float(), x.detach().bfloat16()).dtype == torch.float32
+    assert norm_by_means(norm.float(), x.detach().bfloat16()).dtype == torch.float32
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ SPEC = NetworkSpec(
         "m3snet_w32": M3SNetConfig(),
         "m3snet_w64": M3SNetConfig(width=64),
         # Ours, for the shipped weights; the second has two blocks at each of the two largest scales, the third, for
-        # blur, sees further by more blocks in the depth.
+        # rain, haze and blur, sees further by more blocks in the depth.
         "m3snet_w16_d8": M3SNetConfig(width=16, enc_blocks=(1, 1, 1, 8)),
         "m3snet_w16_d8_top2": M3SNetConfig(width=16, enc_blocks=(2, 2, 1, 8), dec_blocks=(1, 1, 2, 2)),
         "m3snet_w16_d20_top2": M3SNetConfig(width=16, enc_blocks=(2, 2, 2, 20), dec_blocks=(1, 1, 2, 2)),

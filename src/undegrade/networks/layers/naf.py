@@ -25,11 +25,11 @@ __all__ = [
     "UConfig",
     "check_u",
     "gate",
+    "norm_by_means",
     "pad_zeros",
     "raised",
     "to_local",
     "up",
-    "written_out",
 ]
 
 
@@ -108,12 +108,12 @@ class LayerNorm2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
         if place(x) == "cuda":
-            return written_out(self, x)
+            return norm_by_means(self, x)
         y = F.layer_norm(x.permute(0, 2, 3, 1), self.weight.shape, self.weight, self.bias, eps=1e-6)
         return y.permute(0, 3, 1, 2)
 
 
-def written_out(norm: LayerNorm2d, x: Tensor) -> Tensor:
+def norm_by_means(norm: LayerNorm2d, x: Tensor) -> Tensor:
     """``norm(x)`` by means over the channels, in float32 at least: (B, C, H, W) -> the same shape."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     centred = x - x.mean(1, keepdim=True)
