@@ -41,6 +41,7 @@ class Row:
         strength: parameters of the task.
         floor, goal: PSNR to reach, in dB; with ``gain`` over the input's.
         gain: whether these are gains.
+        weights: id, where it is not the task's own choice.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Row:
     floor: float | None = None
     goal: float | None = None
     gain: bool = False
+    weights: str | None = None
 
     @property
     def subject(self) -> str:
@@ -78,7 +80,14 @@ class Row:
 
 
 def rows() -> Iterator[Row]:
-    """The whole board."""
+    """The whole board: the weights that each task chooses, then the slower ones."""
+    own = list(_own())
+    yield from own
+    for task in ("denoising", "motion_deblurring"):
+        yield from (replace(row, id=f"{row.id}-best", weights=f"{task}_best") for row in own if row.task == task)
+
+
+def _own() -> Iterator[Row]:
     for sigma, floor, goal in ((15, 33.5, 34.1), (25, 31.0, 31.6), (50, 27.7, 28.4)):
         yield _at("denoising", "CBSD68", "rgb", "sigma", sigma, floor=floor, goal=goal)
     for sigma, goal in ((10, 36.55), (30, 31.16), (50, 28.85), (70, 27.40)):
@@ -301,14 +310,14 @@ def main() -> None:
     given = parser.parse_args()
     wanted = [row for row in rows() if fnmatch(row.id, given.only) and given.task in (None, row.task)]
     if given.list:
-        print("\n".join(row.command(given.weights) for row in wanted))
+        print("\n".join(row.command(given.weights or row.weights) for row in wanted))
         return
     for row in wanted if given.data else []:
         if not (given.data / "test" / row.set).is_dir():
             print(f"{row.id}: no {row.set} here")
             continue
         try:
-            result = score(row, given.data, given.weights, given.limit, given.device)
+            result = score(row, given.data, given.weights or row.weights, given.limit, given.device)
         except undegrade.UndegradeError as error:
             print(f"{row.id}: {error}")
             continue

@@ -29,4 +29,5 @@ TASK = Task(
     degrade=degrade,
     protocol="rgb",
     benchmarks=("cbsd68", "kodak24", "mcmaster", "urban100", "set12"),
+    weights={None: "denoising_fast"},
 )

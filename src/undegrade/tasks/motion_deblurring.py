@@ -29,4 +29,5 @@ TASK = Task(
     margin=24,
     protocol="rgb",
     benchmarks=("gopro", "hide", "realblur-j", "realblur-r", "rsblur", "levin09"),
+    weights={None: "motion_deblurring_fast"},
 )
