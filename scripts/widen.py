@@ -1,8 +1,10 @@
-"""Makes a wider M3SNet that does what a narrower one does, to train it on: `python scripts/widen.py ID -o FILE [--times 2]`
+"""Makes a wider M3SNet that does what a narrower one does, to train it on.
 
-Net2WiderNet (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016, section 2.2): every feature is held several times over, and
-what reads it divides its weight among the copies. The shares are drawn at random, so that the gradients of the copies
-differ and training tells them apart. A recipe takes the file by `start=FILE`.
+    python scripts/widen.py ID -o FILE [--times 2]           then undegrade train RECIPE start=FILE
+
+Net2WiderNet (Chen, Goodfellow, Shlens: "Net2Net", ICLR 2016, section 2.2): every feature is held several times over,
+and what reads it divides its weight among the copies. The shares are drawn at random, so that the gradients of the
+copies differ and training tells them apart.
 """
 
 from __future__ import annotations

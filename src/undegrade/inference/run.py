@@ -131,7 +131,7 @@ def run(
         means = Passes([])
         if cut.tile != padded and spec.tiling == "discouraged":
             room = _budget(backend, options) // max(1, _needed(backend, card)(SIDE, SIDE) or 1) * SIDE * SIDE
-            means = whole_picture_means(network, x, cut, spec.min_size, room)
+            means = whole_picture_means(network, x, cut, spec.min_size, room, scale)
         together = _together(backend, card, cut, options)
         with using(means):
             return tiling.join(

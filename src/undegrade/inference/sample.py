@@ -20,11 +20,11 @@ SHARE = 1 / 16
 """Of a large picture's pixels that the windows cover, memory permitting."""
 
 ENOUGH = 1 << 20
-"""Pixels that the windows of smaller pictures cover, memory permitting."""
+"""Pixels of the result that the windows of smaller pictures cover, memory permitting."""
 
 
 def whole_picture_means(
-    network: Callable[[Tensor], Tensor], x: Tensor, cut: Plan, least: int, batch_pixels: int
+    network: Callable[[Tensor], Tensor], x: Tensor, cut: Plan, least: int, batch_pixels: int, scale: int = 1
 ) -> Passes:
     """Run ``network`` on a sample of a picture and keep the means that it met.
 
@@ -35,6 +35,7 @@ def whole_picture_means(
         least: smallest side that the network takes.
         batch_pixels: how many pixels may run together. There are more windows than that only where it is less than
             four: within a batch every mean builds on shared means, between batches there is only an average.
+        scale: by which the network enlarges.
 
     Returns:
         The means for ``whole.using``; empty, so that each tile has its own, when the picture is too thin for windows.
@@ -43,7 +44,7 @@ def whole_picture_means(
     if min(height, width) < max(least, cut.multiple):
         return Passes([])
     pixels = x.shape[-2] * x.shape[-1]
-    wanted = max(4.0, min(max(SHARE * pixels, ENOUGH), pixels, batch_pixels) / (height * width))
+    wanted = max(4.0, min(max(SHARE * pixels, ENOUGH / scale**2), pixels, batch_pixels) / (height * width))
     rows = _count(math.sqrt(wanted * x.shape[-2] / x.shape[-1] * width / height), x.shape[-2] / height)
     columns = _count(wanted / rows, x.shape[-1] / width)
     places = [

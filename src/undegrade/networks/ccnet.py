@@ -77,12 +77,24 @@ class Strip(nn.Module):
         taps = torch.sigmoid(F.conv2d(whole_mean(u), self.taps.weight.to(u.dtype)))  # (B, size, 1, 1), each in 0..1
         filters = taps.view(-1, 1, 1, size, 1) if self.axis == 2 else taps.view(-1, 1, 1, 1, size)
         padded = _reflect(u, self.dilation * (size // 2), self.axis)
+        if place(u) == "cuda":  # shifts run at the pace of memory; cuDNN has no fast depthwise kernel for long strips
+            return _shifted(padded, taps, self.dilation, self.axis)
         # Picture by picture a depthwise convolution that keeps the channels-last layout.
         filtered = [
             F.conv2d(picture, kernel.expand(channels, -1, -1, -1), groups=channels, dilation=self.dilation)
             for picture, kernel in zip(torch.split(padded, 1), filters, strict=True)
         ]
         return torch.cat(filtered) if len(filtered) > 1 else filtered[0]
+
+
+def _shifted(padded: Tensor, taps: Tensor, dilation: int, axis: int) -> Tensor:
+    """The sum of shifts of ``padded`` along ``axis``, each times its entry of ``taps``, (B, size, 1, 1)."""
+    size = taps.shape[1]
+    length = padded.shape[axis] - dilation * (size - 1)
+    y = padded.narrow(axis, 0, length) * taps[:, :1]
+    for tap in range(1, size):
+        y = torch.addcmul(y, padded.narrow(axis, tap * dilation, length), taps[:, tap : tap + 1])
+    return y
 
 
 def _reflect(x: Tensor, pad: int, axis: int) -> Tensor:
@@ -108,7 +120,7 @@ class StripUnit(nn.Module):
         """(B, c, h, w) -> same shape."""
         with _without_autocast(u.device.type):
             v = u.to(torch.promote_types(u.dtype, torch.float32))
-            if place(u) == "cuda":  # cuDNN has no fast depthwise convolution of long dilated taps for channels-last
+            if place(u) == "cuda":  # reflection is written for that layout
                 v = v.contiguous()
             v = self.strips(v)
             return add_product(multiply(v, self.gamma), self.beta, u).to(u.dtype)

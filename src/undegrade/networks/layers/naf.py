@@ -115,9 +115,9 @@ class LayerNorm2d(nn.Module):
 
 def norm_by_means(norm: LayerNorm2d, x: Tensor) -> Tensor:
     """``norm(x)`` by means over the channels, in float32 at least: (B, C, H, W) -> the same shape."""
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    centred = x - x.mean(1, keepdim=True)
-    scale = (centred.square().mean(1, keepdim=True) + 1e-6).rsqrt()
+    centred = x - x.mean(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
+    length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
+    scale = (length.square() / x.shape[1] + 1e-6).rsqrt()
     return torch.addcmul(norm.bias.view(-1, 1, 1), centred * scale, norm.weight.view(-1, 1, 1))
 
 
