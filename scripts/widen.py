@@ -73,7 +73,7 @@ def widened(net: M3SNet, times: int) -> dict[str, Tensor]:
             continue
         rows = [divided(value.double(), times) for _ in range(1 if colours_out else times)]  # each copy its own shares
         weight = rows[0] if colours_out else torch.cat(rows)[order]
-        wide[name] = weight[:, read.get(place, slice(None))].float()
+        wide[name] = weight[:, read.get(place, slice(None))].to(value.dtype)
     return {name: value.contiguous() for name, value in wide.items()}
 
 

@@ -158,6 +158,7 @@ def test_resolve(own):
     assert chosen(sigma="auto") == "a_blind"
     assert chosen(preferred="c_choice") == "c_choice"
     assert chosen(preferred="c_choice", sigma=10) == "a_blind"
+    assert chosen(preferred="a_blind", sigma=25) == "b_exact"
     assert chosen(unknown=3) == "a_blind"
     with pytest.raises(WeightsError, match=r"with sigma=75; there are: a_blind, b_exact, c_choice\."):
         chosen(sigma=75)

@@ -64,8 +64,8 @@ def resolve(
 ) -> Stored:
     """The weights for a task.
 
-    Among those that can do what ``parameters`` ask, ``preferred`` wins, then weights made for exactly these
-    values, then those that judge by themselves.
+    Among those that can do what ``parameters`` ask, weights made for exactly these values win, then ``preferred``,
+    then those that judge by themselves.
 
     Args:
         task: task name.
@@ -92,9 +92,9 @@ def resolve(
             "Give a file with weights=..., or train your own"
         )
 
-    def rank(stored: Stored) -> tuple[bool, int, str]:
+    def rank(stored: Stored) -> tuple[int, bool, str]:
         exact = sum(stored.card.parameters.get(name) == value for name, value in wish.items())
-        return (stored.card.id != preferred, -exact, stored.card.id)
+        return (-exact, stored.card.id != preferred, stored.card.id)
 
     return min(fitting, key=rank)
 
