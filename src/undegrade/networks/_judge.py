@@ -65,11 +65,11 @@ class JudgeConfig:
         faults: that it knows.
     """
 
-    minds: int = 4
-    embedding: int = 96
+    minds: int = 5
+    embedding: int = 192
     heads: int = 4
-    hidden: int = 128
-    dropout: float = 0.2
+    hidden: int = 256
+    dropout: float = 0.1
     faults: int = len(FAULTS)
 
 
