@@ -20,7 +20,7 @@ SHARE = 1 / 16
 """Of a large picture's pixels that the windows cover, memory permitting."""
 
 ENOUGH = 1 << 20
-"""Pixels of the result that the windows of smaller pictures cover, memory permitting."""
+"""Pixels that the windows of smaller pictures cover, memory permitting."""
 
 
 def whole_picture_means(
@@ -35,7 +35,8 @@ def whole_picture_means(
         least: smallest side that the network takes.
         batch_pixels: how many pixels may run together. There are more windows than that only where it is less than
             four: within a batch every mean builds on shared means, between batches there is only an average.
-        scale: by which the network enlarges.
+        scale: by which the network enlarges. That hangs little on means and costs much, so the windows cover less by
+            the square of it.
 
     Returns:
         The means for ``whole.using``; empty, so that each tile has its own, when the picture is too thin for windows.
@@ -44,7 +45,8 @@ def whole_picture_means(
     if min(height, width) < max(least, cut.multiple):
         return Passes([])
     pixels = x.shape[-2] * x.shape[-1]
-    wanted = max(4.0, min(max(SHARE * pixels, ENOUGH / scale**2), pixels, batch_pixels) / (height * width))
+    covered = min(max(SHARE * pixels, ENOUGH) / scale**2, pixels, batch_pixels)
+    wanted = max(4.0, covered / (height * width))
     rows = _count(math.sqrt(wanted * x.shape[-2] / x.shape[-1] * width / height), x.shape[-2] / height)
     columns = _count(wanted / rows, x.shape[-1] / width)
     places = [
