@@ -1,9 +1,9 @@
 """Trains the classifier of `auto`: `python scripts/train_auto.py PACK -o runs/auto --ship`
 
 Samples are made and measured once, which takes a core an hour and a half, and kept in the run's folder; what decides
-from the measures is trained in ten minutes. At last the output "nothing" is shifted so that 0.5 is the line between fine and
-spoilt at which clean photographs that were kept out of training are left alone. `--ship` puts the weights and their
-card into the package.
+from the measures is trained in ten minutes. At last the output "nothing" is shifted so that 0.5 is the line between
+fine and spoilt at which clean photographs that were kept out of training are left alone. `--ship` puts the weights and
+their card into the package.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -13,7 +14,7 @@ from undegrade.core.memory import place
 __all__ = ["PReLU"]
 
 
-class PReLU(nn.PReLU):
+class PReLU(nn.Module):
     """``max(x, 0) + slope * min(x, 0)`` (He et al., arXiv 1502.01852, eq. 1) with one learnt slope for all channels.
 
     Torch's gradient first writes the slope's share of every number into a map and takes eight times as long as ours on
@@ -22,14 +23,15 @@ class PReLU(nn.PReLU):
 
     def __init__(self) -> None:
         super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), 0.25))
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Any shape -> the same."""
-        trained = torch.is_grad_enabled() and self.weight.requires_grad and input.dtype == self.weight.dtype
-        if trained and place(input) == "cpu" and not torch.compiler.is_compiling():
-            y: Tensor = _PReLU.apply(input, self.weight)  # type: ignore[no-untyped-call]
+        trained = torch.is_grad_enabled() and self.weight.requires_grad and x.dtype == self.weight.dtype
+        if trained and place(x) == "cpu" and not torch.compiler.is_compiling():
+            y: Tensor = _PReLU.apply(x, self.weight)  # type: ignore[no-untyped-call]
             return y
-        return super().forward(input)
+        return F.prelu(x, self.weight)
 
 
 class _PReLU(torch.autograd.Function):
