@@ -17,8 +17,8 @@ __all__ = ["PReLU"]
 class PReLU(nn.Module):
     """``max(x, 0) + slope * min(x, 0)`` (He et al., arXiv 1502.01852, eq. 1) with one learnt slope for all channels.
 
-    Torch's gradient first writes the slope's share of every number into a map and takes eight times as long as ours on
-    a processor, which is a tenth of a PANet's training step.
+    Torch's gradient first writes the slope's share of every number into a map, which takes a processor several times as
+    long and shows in a PANet's training step.
     """
 
     def __init__(self) -> None:
