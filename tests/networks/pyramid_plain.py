@@ -18,11 +18,6 @@ from undegrade.networks.layers.pyramid import LEVELS, NORM_FLOOR, SHARPNESS, Pyr
 from undegrade.networks.panet import PANet
 
 
-def branch(steps: nn.Sequential, x: Tensor) -> Tensor:
-    """A 1x1 convolution and its PReLU, as torch computes that."""
-    return F.prelu(steps[0](x), steps[1].weight)
-
-
 def sizes_of(layer: PyramidAttention, x: Tensor) -> list[Tensor]:
     return [x, *(layer.resize(x, 1 - level / 10) for level in range(1, LEVELS))]
 
@@ -34,17 +29,16 @@ def patches(maps: list[Tensor]) -> Tensor:
 
 def unfolded(layer: PyramidAttention, x: Tensor) -> Tensor:
     sizes = sizes_of(layer, x)
-    keys, values = (patches([branch(steps, size) for size in sizes]) for steps in (layer.key, layer.value))
+    keys, values = patches([layer.key(size) for size in sizes]), patches([layer.value(size) for size in sizes])
     keys = keys / keys.norm(dim=1, keepdim=True).clamp_min(NORM_FLOOR)
-    weights = torch.softmax(SHARPNESS * patches([branch(layer.query, x)]).transpose(1, 2) @ keys, -1)
+    weights = torch.softmax(SHARPNESS * patches([layer.query(x)]).transpose(1, 2) @ keys, -1)
     pasted = F.fold((weights @ values.transpose(1, 2)).transpose(1, 2), x.shape[-2:], 3, padding=1)
     return pasted / 4 + layer.residual * x
 
 
 def published(layer: PyramidAttention, x: Tensor) -> Tensor:
     sizes = sizes_of(layer, x)
-    query = branch(layer.query, x)
-    keys, values = ([branch(steps, size) for size in sizes] for steps in (layer.key, layer.value))
+    query, keys, values = layer.query(x), [layer.key(size) for size in sizes], [layer.value(size) for size in sizes]
     pasted = []
     for i in range(x.shape[0]):
         kernels = patches([key[i : i + 1] for key in keys]).squeeze(0).t()
@@ -60,7 +54,7 @@ def panet(net: PANet, x: Tensor) -> Tensor:
     def through(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
         for block in blocks:
             assert isinstance(block, ResidualBlock)
-            x = x + block.factor * block.conv2(F.prelu(block.conv1(x), net.activation.weight))
+            x = x + block.factor * block.conv2(net.activation(block.conv1(x)))
         return x
 
     shallow = net.head(x)

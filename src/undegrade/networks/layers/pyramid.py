@@ -36,7 +36,6 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from undegrade.core.memory import place
-from undegrade.networks.layers.prelu import PReLU
 
 __all__ = ["KeyLine", "PyramidAttention", "attend"]
 
@@ -68,7 +67,7 @@ class PyramidAttention(nn.Module):
         super().__init__()
 
         def branch(width: int) -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(features, width, 1), PReLU())
+            return nn.Sequential(nn.Conv2d(features, width, 1), nn.PReLU())
 
         self.query = branch(match_features)
         self.key = branch(match_features)
