@@ -134,7 +134,7 @@ SPEC = NetworkSpec(
         "m3snet_w16_d8": M3SNetConfig(width=16, enc_blocks=(1, 1, 1, 8)),
         "m3snet_w16_d8_top2": M3SNetConfig(width=16, enc_blocks=(2, 2, 1, 8), dec_blocks=(1, 1, 2, 2)),
         "m3snet_w16_d20_top2": M3SNetConfig(width=16, enc_blocks=(2, 2, 2, 20), dec_blocks=(1, 1, 2, 2)),
-        # The same twice as wide, for the weights that take three times as long.
+        # The last two twice as wide, for weights that may take longer.
         "m3snet_w32_d8_top2": M3SNetConfig(enc_blocks=(2, 2, 1, 8), dec_blocks=(1, 1, 2, 2)),
         "m3snet_w32_d20_top2": M3SNetConfig(enc_blocks=(2, 2, 2, 20), dec_blocks=(1, 1, 2, 2)),
     },
