@@ -308,16 +308,22 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--list", action="store_true", help="print the commands of the rows and leave")
     given = parser.parse_args()
-    wanted = [row for row in rows() if fnmatch(row.id, given.only) and given.task in (None, row.task)]
+    wanted = [
+        replace(row, weights=given.weights or row.weights)
+        for row in rows()
+        if fnmatch(row.id, given.only)
+        and given.task in (None, row.task)
+        and (given.weights is None or row.weights in (None, given.weights))  # others would be kept as theirs
+    ]
     if given.list:
-        print("\n".join(row.command(given.weights or row.weights) for row in wanted))
+        print("\n".join(row.command(row.weights) for row in wanted))
         return
     for row in wanted if given.data else []:
         if not (given.data / "test" / row.set).is_dir():
             print(f"{row.id}: no {row.set} here")
             continue
         try:
-            result = score(row, given.data, given.weights or row.weights, given.limit, given.device)
+            result = score(row, given.data, row.weights, given.limit, given.device)
         except undegrade.UndegradeError as error:
             print(f"{row.id}: {error}")
             continue

@@ -42,8 +42,10 @@ def test_strips_as_gpus_compute_them_are_the_same(monkeypatch: pytest.MonkeyPatc
         return convolve(x, weight)
 
     monkeypatch.setattr(ccnet.F, "conv2d", without_groups)  # the taps may be made by it, no strip
-    for ours, plain in zip(results(), expected, strict=True):
+    found = results()
+    for ours, plain in zip(found, expected, strict=True):
         assert difference(ours, plain) < EXACT
+    assert found[0].is_contiguous()
 
 
 @pytest.mark.parametrize(("axis", "shape"), [(3, (1, 9)), (2, (9, 1))])

@@ -24,7 +24,7 @@ ENOUGH = 1 << 20
 
 
 def whole_picture_means(
-    network: Callable[[Tensor], Tensor], x: Tensor, cut: Plan, least: int, batch_pixels: int, scale: int = 1
+    network: Callable[[Tensor], Tensor], x: Tensor, cut: Plan, least: int, batch_pixels: int, scale: int
 ) -> Passes:
     """Run ``network`` on a sample of a picture and keep the means that it met.
 

@@ -76,9 +76,10 @@ class Strip(nn.Module):
         channels, size = u.shape[1], self.taps.out_channels
         taps = torch.sigmoid(F.conv2d(whole_mean(u), self.taps.weight.to(u.dtype)))  # (B, size, 1, 1), each in 0..1
         filters = taps.view(-1, 1, 1, size, 1) if self.axis == 2 else taps.view(-1, 1, 1, 1, size)
-        padded = _reflect(u, self.dilation * (size // 2), self.axis)
+        reach = self.dilation * (size // 2)
         if place(u) == "cuda":  # shifts run at the pace of memory; cuDNN has no fast depthwise kernel for long strips
-            return _shifted(padded, taps, self.dilation, self.axis)
+            return _shifted(_reflect(u.contiguous(), reach, self.axis), taps, self.dilation, self.axis)
+        padded = _reflect(u, reach, self.axis)
         # Picture by picture a depthwise convolution that keeps the channels-last layout.
         filtered = [
             F.conv2d(picture, kernel.expand(channels, -1, -1, -1), groups=channels, dilation=self.dilation)
@@ -120,8 +121,6 @@ class StripUnit(nn.Module):
         """(B, c, h, w) -> same shape."""
         with _without_autocast(u.device.type):
             v = u.to(torch.promote_types(u.dtype, torch.float32))
-            if place(u) == "cuda":  # reflection is written for that layout
-                v = v.contiguous()
             v = self.strips(v)
             return add_product(multiply(v, self.gamma), self.beta, u).to(u.dtype)
 
