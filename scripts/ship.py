@@ -32,7 +32,8 @@ def main() -> None:
         if recipe.name in shipped_recipes():
             # The card's words, and the name of the network's numbers, may have been written after the run had started.
             shipped = Recipe.load(recipe.name)
-            recipe = replace(recipe, card=shipped.card, preset=shipped.preset, numbers=shipped.numbers)
+            words = {**shipped.card, **shipped.shipped}
+            recipe = replace(recipe, card=words, preset=shipped.preset, numbers=shipped.numbers)
         spec = networks.catalog.get(recipe.network)
         net = spec.build(spec.configure(recipe.preset, **recipe.numbers))
         net.load_state_dict(state["ema"])

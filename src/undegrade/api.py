@@ -319,6 +319,13 @@ def video_target(source: str | Path, output: str | Path | None = None) -> Path:
     return target_of(source, output)
 
 
+def video_targets(sources: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:
+    """Where ``restore`` writes several videos; see ``undegrade.inference.video.targets_of``."""
+    from undegrade.inference.video import targets_of
+
+    return targets_of(sources, output)
+
+
 def restore_video(source: str | Path, target: str | Path, restorer: Restorer | Chain | Auto, **settings: Any) -> Clip:
     """Restore a video, frame by frame: ``restore_video("clip.mp4", "out.mp4", load("denoising"))``.
 

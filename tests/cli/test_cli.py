@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from typer.testing import CliRunner
 
 import undegrade
 from undegrade import cli
+from undegrade.cli.doctor import OPTIONAL
+from undegrade.inference.runtimes import installed
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["list", "tasks"], ["list", "networks", "--json"]])
@@ -89,7 +92,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["threads"] >= 1
     assert report["free_memory_mb"] > 0
     assert report["devices"][-1]["name"] == "cpu"
-    assert "torch" in report["backends"]
+    assert report["backends"]["torch"] == report["backends"]["compile"] == report["packages"]["torch"]
+    assert set(report["backends"]) == set(installed())
+    assert set(OPTIONAL) >= set(metadata("undegrade").get_all("Provides-Extra"))
     assert {"PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP"} <= set(report["formats"])
     assert report["extras"]["heif"]["install"] == "pip install 'undegrade[heif]'"
     assert cli.run(["doctor"]) == 0

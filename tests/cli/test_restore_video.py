@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from undegrade import cli
 
@@ -58,3 +59,39 @@ def test_what_a_clip_needs(clip: Path, capsys: pytest.CaptureFixture[str]) -> No
     clip.write_bytes(b"nothing")
     assert cli.run(["restore", str(clip), "-t", "denoise"]) == 1
     assert "clip.mp4" in capsys.readouterr().err
+
+
+def test_no_clip_replaces_another(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = clip.with_suffix(".avi")
+    other.write_bytes(clip.read_bytes())
+    known = clip.with_suffix(".mkv")
+    known.write_bytes(b"of the user")
+    before = {path: path.read_bytes() for path in clip.parent.iterdir()}
+    folder = str(clip.parent)
+    assert cli.run(["restore", str(other), str(known), "-t", "denoise", "-o", folder]) == 2
+    assert "would replace the input" in capsys.readouterr().err
+    below = clip.parent / "below" / clip.name
+    below.parent.mkdir()
+    below.write_bytes(clip.read_bytes())
+    assert cli.run(["restore", str(clip), str(below), "-t", "denoise", "-o", f"{folder}/out"]) == 2
+    assert "both would become" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in clip.parent.iterdir() if path.is_file()} == before
+
+
+def test_clips_and_pictures_share_a_report(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.new("RGB", (20, 20)).save(clip.parent / "a.png")
+    words = ["restore", str(clip), str(clip.parent / "a.png"), "-t", "denoise", "-o", str(clip.parent / "out")]
+    assert cli.run([*words, "--json", "-"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert [entry["status"] for entry in report["videos"]] == ["done"]
+    assert [Path(entry["input"]).name for entry in report["results"]] == ["a.png"]
+
+
+def test_a_clip_that_cannot_be_written_leaves_the_others(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (clip.parent / "file").touch()
+    Image.new("RGB", (20, 20)).save(clip.parent / "a.png")
+    words = ["restore", str(clip), str(clip.parent / "a.png"), "-t", "denoise", "-o", str(clip.parent / "file" / "x")]
+    assert cli.run(words) == 1
+    told = capsys.readouterr().err
+    assert "clip.mp4" in told
+    assert "a.png" in told

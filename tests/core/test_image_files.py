@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
-from undegrade.core import decode, encode, image, png16
+from undegrade.core import decode, encode, exif, image, png16
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata
 
@@ -124,7 +124,7 @@ def test_orientation_in_sixteen_bits(tmp_path: Path, turned: int, suffix: str) -
         (tmp_path / "a.png").write_bytes(data)
     else:
         with (tmp_path / "a.tif").open("wb") as file:
-            encode.tiff.write(file, [array], {274: turned})
+            encode.tiff.write(file, [(array, {274: turned})])
     turns = {1: array, 3: array[::-1, ::-1], 6: np.rot90(array, -1), 8: np.rot90(array)}
     assert np.array_equal(image.load_rgb(tmp_path / f"a{suffix}"), turns[turned])
 
@@ -368,3 +368,89 @@ def test_phone_files_with_several_pictures(tmp_path: Path) -> None:
     picture = image.read(file.getvalue())
     assert "left out" in picture.notes[0]
     assert picture.metadata.format == "JPEG"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+@pytest.mark.parametrize("output", [".jpg", ".png", ".tif", ".webp"])
+def test_text_beyond_ascii_keeps_its_bytes(tmp_path: Path, suffix: str, output: str) -> None:
+    rights = "© 2024 Jürgen Müller".encode()
+    entries = Image.Exif()
+    entries[33432] = rights
+    source = tmp_path / f"a{suffix}"
+    Image.fromarray(colours()).save(source, exif=entries)
+    result = restored(source, tmp_path / f"b{output}")
+    assert result.getexif()[33432].encode("latin-1") == rights
+    assert rights in (tmp_path / f"b{output}").read_bytes()
+
+
+def test_pages_keep_their_own_metadata(tmp_path: Path) -> None:
+    grey = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()[:16] + b"GRAY" + ICC[20:]
+    first = Frame(colours(), Metadata("TIFF", icc=ICC, dpi=(300.0, 300.0), frames=2))
+    second = Frame(colours()[..., :1], Metadata("TIFF", icc=grey, dpi=(600.0, 600.0), frames=2))
+    encode.write([first, second], tmp_path / "a.tif")
+    with Image.open(tmp_path / "a.tif") as file:
+        told = []
+        for index in range(2):
+            file.seek(index)
+            told.append((file.mode, float(file.info["dpi"][0]), file.info["icc_profile"]))
+    assert told == [("RGB", 300.0, ICC), ("L", 600.0, grey)]
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_no_orientation_stays_in_xmp(tmp_path: Path, quote: str) -> None:
+    packet = XMP.replace(b'"6"', f"{quote}6{quote}".encode())
+    result = restored(photograph(tmp_path / "a.jpg", turned=6, xmp=packet), tmp_path / "b.jpg")
+    assert b"Orientation" not in result.info["xmp"]
+    assert b"hello" in result.info["xmp"]
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [2, 4])
+def test_an_extra_sample_of_tiff_is_alpha(tmp_path: Path, dtype: type, channels: int) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    samples = np.concatenate([colours(dtype=dtype)[..., : channels - 1], colours(dtype=dtype)[..., 1:2]], 2)
+    kind = "rgb" if channels == 4 else "minisblack"
+    tifffile.imwrite(tmp_path / "a.tif", samples, photometric=kind, extrasamples=[0], planarconfig="contig")
+    (frame,) = decode.decode(tmp_path / "a.tif")[1]
+    assert np.array_equal(frame.samples, samples)
+
+
+def test_a_thumbnail_page_is_left_out_and_told(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    deep = colours(dtype=np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(deep, photometric="rgb")
+        file.write(colours(7, 10), photometric="rgb", subfiletype=1)
+    count, frames = decode.decode(tmp_path / "a.tif")
+    (frame,) = frames
+    assert count == 1
+    assert np.array_equal(frame.samples, deep)
+    assert "thumbnail" in frame.notes[0]
+
+
+def test_pages_of_different_depth(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(colours(dtype=np.uint16), photometric="rgb")
+        file.write(colours(), photometric="rgb")
+    count, frames = decode.decode(tmp_path / "a.tif")
+    assert [frame.samples.dtype for frame in frames] == [np.uint16, np.uint8]
+    assert count == 2
+
+
+@pytest.mark.parametrize("loop", [None, 0, 3])
+def test_an_animation_plays_as_often_as_before(tmp_path: Path, loop: int | None) -> None:
+    frames = [Image.fromarray(colours() // part) for part in (1, 2)]
+    told = {} if loop is None else {"loop": loop}
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=80, **told)
+    encode.write(list(decode.decode(tmp_path / "a.gif")[1]), tmp_path / "b.png")
+    with Image.open(tmp_path / "b.png") as file:
+        assert file.info["loop"] == (1 if loop is None else loop)
+
+
+@pytest.mark.parametrize("resolution", [(0, 0), (300, 0)])
+def test_a_resolution_that_is_none_is_left_out(resolution: tuple[int, int]) -> None:
+    entries = Image.Exif()
+    entries[282] = entries[283] = TiffImagePlugin.IFDRational(*resolution)
+    entries[296] = 2
+    assert exif.dpi(entries.tobytes()) is None

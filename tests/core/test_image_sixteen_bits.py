@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from undegrade.core import png16, tiff
+from undegrade.core import decode, png16, tiff
 from undegrade.core.errors import InputError
 
 SHAPES = [(1, 1, 3), (3, 5, 1), (33, 40, 2), (40, 33, 3), (70, 83, 4)]
@@ -106,7 +106,7 @@ def test_png_flipped_bit_is_an_error() -> None:
 def test_tiff_round_trip_and_tifffile_reads_it(shape: tuple[int, ...]) -> None:
     pages = [samples(shape), samples((shape[0] + 3, *shape[1:]), seed=1)]
     file = io.BytesIO()
-    tiff.write(file, pages, {305: "somebody", 34665: {36867: "2020:01:01 00:00:00"}})
+    tiff.write(file, [(page, {305: "somebody", 34665: {36867: "2020:01:01 00:00:00"}}) for page in pages])
     data = file.getvalue()
     for page, array in zip(tiff.pages(data), pages, strict=True):
         assert np.array_equal(tiff.decode(data, page), array)
@@ -174,7 +174,7 @@ def test_tiff_white_is_zero_is_inverted() -> None:
 def test_tiff_other_types_are_refused(dtype: type) -> None:
     file = io.BytesIO()
     tifffile.imwrite(file, np.zeros((4, 5, 3), dtype), photometric="rgb")
-    with pytest.raises(InputError, match="16-bit unsigned"):
+    with pytest.raises(InputError, match="unsigned grey or RGB of 8 or 16 bits"):
         tiff.decode(file.getvalue(), tiff.pages(file.getvalue())[0])
 
 
@@ -184,3 +184,20 @@ def test_tiff_cut_off_is_an_error() -> None:
     data = file.getvalue()[:-500]
     with pytest.raises(InputError, match="cut off"):
         tiff.decode(data, tiff.pages(data)[0])
+
+
+def test_png_may_be_padded_and_may_tell_of_frames_that_are_left_out() -> None:
+    plain = b"".join(png16.encode(samples((9, 8, 3))))
+    assert np.array_equal(png16.decode(plain + bytes(100)), samples((9, 8, 3)))
+    moving = b"".join(png16.encode(samples((9, 8, 3)), {b"acTL": bytes([0, 0, 0, 2, 0, 0, 0, 0])}))
+    (still,), (first,) = (decode.decode(data)[1] for data in (plain, moving))
+    assert not still.notes
+    assert "further frames" in first.notes[0]
+
+
+@pytest.mark.parametrize("kind", [1, 2, 7])
+def test_xmp_of_any_type(kind: int) -> None:
+    file = io.BytesIO()
+    tifffile.imwrite(file, samples((9, 8, 3)), photometric="rgb", extratags=[(700, kind, 5, b"<x/>\n", True)])
+    (frame,) = decode.decode(file.getvalue())[1]
+    assert frame.metadata.xmp.startswith(b"<x/>")

@@ -31,6 +31,7 @@ TASK = Task(name="unhurting", title="Unhurting", summary="Does nothing.", protoc
 ENTRIES = """[undegrade.networks]
 identity = plugin_of_tests.identity
 broken = plugin_of_tests.broken
+misnamed = plugin_of_tests.identity
 
 [undegrade.tasks]
 unhurting = plugin_of_tests.unhurting
@@ -84,11 +85,18 @@ def test_used_like_our_own(plugin: Path) -> None:
         "try:\n"
         "    undegrade.create_network('broken')\n"
         "except undegrade.UsageError as error:\n"
+        "    print(error)\n"
+        "try:\n"
+        "    undegrade.create_network('misnamed')\n"
+        "except undegrade.UsageError as error:\n"
         "    print(error)\n",
     )
-    equal, message = out.splitlines()
+    equal, message, misnamed = out.splitlines()
     assert equal == "True unhurting"
     assert message == (
         "network 'broken': the plugin plugin_of_tests.broken cannot be loaded "
         "(ModuleNotFoundError: No module named 'no_such_module'); mend or uninstall it"
+    )
+    assert misnamed == (
+        "network 'misnamed': plugin_of_tests.identity.SPEC calls itself 'identity'; give the entry point that name"
     )

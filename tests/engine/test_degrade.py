@@ -156,3 +156,10 @@ def test_calibration_page_is_made_from_its_figures() -> None:
     docs = Path(__file__).parents[2] / "docs"
     stored = json.loads((docs / "scores" / "calibration.json").read_text(encoding="utf-8"))
     assert Calibration.from_dict(stored).to_markdown() == (docs / "calibration.md").read_text(encoding="utf-8")
+
+
+def test_the_clean_pictures_are_not_overwritten(folder: Path) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(UsageError, match="would replace an input"):
+        list(api.degrade_files([folder], folder, "denoise"))
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before

@@ -15,7 +15,7 @@ import pytest
 import torch
 from runs import TINY, pictures, recipe
 
-from undegrade.core.errors import UsageError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.engine import checkpoint
 from undegrade.engine.loop import DivergedError, train
 
@@ -131,3 +131,20 @@ def test_numbers_reach_the_network(data: Path) -> None:
     card = train(recipe(data, steps=1), runs=data / "runs", quiet=True)
     entry = checkpoint.load(card.parent / "last.pt")["net"]
     assert next(iter(entry.values())).shape[0] == TINY["width"]
+
+
+def test_an_optional_source_may_be_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(tmp_path / "clean")
+    sources = [{"clean": "clean"}, {"clean": "more", "optional": True}]
+    card = train(recipe(tmp_path, sources=sources, steps=1), runs=tmp_path)
+    assert "more is not there: the run goes on without it" in capsys.readouterr().err
+    assert "more" not in card.read_text(encoding="utf-8")
+    with pytest.raises(InputError, match="more"):
+        train(recipe(tmp_path, sources=[{"clean": "clean"}, {"clean": "more"}], name="other"), runs=tmp_path)
+
+
+def test_a_folder_of_clean_pictures_is_all_that_the_recipe_of_the_readme_takes(tmp_path: Path) -> None:
+    pictures(tmp_path / "train")
+    small = ["steps=1", "max_minutes=null", "patches=[{until: 1.0, size: 32, batch: 1}]", "held_back=1"]
+    card = train("denoising_fast", [f"data={tmp_path}", *small, "start=null"], runs=tmp_path, quiet=True)
+    assert "undegrade developers" not in card.read_text(encoding="utf-8")

@@ -107,6 +107,14 @@ def test_equal_stems_do_not_meet(tmp_path: Path) -> None:
     assert merged == {"a.jpg": "out/a.jpg.png", "other/a.jpg": "out/a.jpg.2.png"}
 
 
+def test_a_second_run_takes_no_result_for_a_picture(tmp_path: Path) -> None:
+    for name in ("IMG.JPG", "img.jpg"):
+        picture(tmp_path / name)
+    for job in batch.plan([tmp_path]):
+        picture(job.target)
+    assert {job.source.name for job in batch.plan([tmp_path])} == {"IMG.JPG", "img.jpg"}
+
+
 def test_no_two_jobs_ever_share_a_target(tmp_path: Path) -> None:
     names = ["a.jpg", "a.png", "a.jpg.png", "a.png.jpg", "a.jpg.2.png", "x/a.jpg", "x/a.jpg.jpg", "x/a.png.png"]
     for name in names:

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from batches import Negative, picture
 
+from undegrade import load
 from undegrade.core import image
 from undegrade.core.errors import UsageError, WeightsError
 from undegrade.inference import engines, scan
+from undegrade.inference.isolate import _Smaller
 from undegrade.inference.run import HOST_BUDGET
 
 
@@ -58,3 +61,10 @@ def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="unknown engine 'rey': did you mean 'ray'"):
         engines.run(jobs, Negative, engine="rey")
     assert list(engines.run([], Negative, engine="isolated")) == []
+
+
+def test_auto_too_is_tried_again_with_smaller_tiles() -> None:
+    auto = load("auto", max_memory=1 << 30)
+    grey = image.Picture(torch.full((3, 40, 40), 0.5))
+    assert torch.equal(_Smaller(auto, 1).picture(grey).pixels, auto.picture(grey).pixels)
+    assert _Smaller(auto, 1)._options["max_memory"] == 1 << 28

@@ -121,3 +121,25 @@ def test_chain_by_names(own, monkeypatch):
 def test_wrong_wishes(own, what, wish, error, message):
     with pytest.raises(error, match=message):
         load(what, **wish)
+
+
+def test_a_folder_of_the_name_of_weights_is_not_meant(own, tmp_path, monkeypatch):
+    load("derain", weights="mine_rain").save_pretrained(tmp_path / "work" / "mine_50")
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "work" / "denoise").touch()
+    assert load("mine_50").info["task"] == "denoising"
+    assert load("denoise", sigma=50).info["weights"] == "mine_50"
+    assert load("./mine_50").info["weights"] == "mine_rain"
+
+
+@pytest.mark.parametrize("wish", [{"device": "foo"}, {"dtype": "float7"}, {"backend": "slow"}])
+def test_auto_refuses_at_once_what_is_not_there(wish):
+    with pytest.raises(UsageError):
+        load(**wish)
+
+
+def test_options_are_checked(own):
+    with pytest.raises(UsageError, match=r"strength='0\.5': must be a number"):
+        load("mine_50", strength="0.5")
+    with pytest.raises(UnknownNameError, match=r"unknown option 'tiles': did you mean 'tile'"):
+        load("mine_50")(PICTURE, tiles=3)

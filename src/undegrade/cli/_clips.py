@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from undegrade.core.errors import UndegradeError, UsageError
+from undegrade.core.names import printable
 
 __all__ = ["restore"]
 
@@ -22,9 +21,11 @@ def restore(
     wish: Mapping[str, Any],
     *,
     skip_existing: bool = False,
-    json_file: Path | None = None,
-) -> int:
-    """Restores each video, says what became of it, and returns the exit status.
+    to_stderr: bool = False,
+) -> tuple[int, dict[str, Any]]:
+    """Restores each video and says what became of it: the exit status, and the report as it stands in JSON.
+
+    Nothing goes to stdout if ``to_stderr``.
 
     Raises:
         UsageError: no task is named, or the call is wrong.
@@ -38,6 +39,7 @@ def restore(
         raise UsageError(f"{clips[0]}: a video needs a task, for example -t denoise: auto would choose frame by frame")
     if len(clips) > 1 and output is not None and Path(output).suffix:
         raise UsageError(f"{output}: one file name for several videos: give a folder")
+    targets = api.video_targets(clips, output)
     restorer = api.load(**wish)
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     bar = Progress(
@@ -49,12 +51,13 @@ def restore(
         transient=True,
         disable=not errors.is_terminal,
     )
+    out = errors if to_stderr else Console(highlight=False, markup=False, soft_wrap=True)
     results: list[dict[str, Any]] = []
+    report = {"restorer": restorer.info, "results": results}
     status = 0
     with bar:
-        for clip in clips:
-            line = bar.add_task(Path(clip).name, total=1)
-            target = api.video_target(clip, output)
+        for clip, target in zip(clips, targets, strict=True):
+            line = bar.add_task(printable(Path(clip).name), total=1)
             if skip_existing and target.exists():
                 results.append({"input": str(clip), "output": str(target), "status": "skipped"})
                 continue
@@ -67,21 +70,16 @@ def restore(
                 )
             except KeyboardInterrupt:
                 errors.print(f"undegrade: {clip}: stopped; the same command goes on where it was")
-                return STOPPED
-            except UndegradeError as error:
-                errors.print(f"undegrade: {error}")
-                results.append({"input": str(clip), "output": None, "status": "failed", "error": str(error)})
+                return STOPPED, report
+            except (UndegradeError, OSError) as error:
+                told = str(error) if isinstance(error, UndegradeError) else f"{clip}: {error}"
+                errors.print(f"undegrade: {printable(told)}")
+                results.append({"input": str(clip), "output": None, "status": "failed", "error": told})
                 status = 1
                 continue
             for note in made.notes:
                 errors.print(f"undegrade: {clip}: {note}")
             results.append({"input": str(clip), "status": "done", **made.to_dict()})
-            text = f"{clip} -> {made.target} ({made.frames} frames, {made.seconds:.2f} s of video)"
-            (errors if str(json_file) == "-" else Console(highlight=False, markup=False, soft_wrap=True)).print(text)
-    if json_file is not None:
-        text = json.dumps({"schema": 1, "restorer": restorer.info, "results": results}, indent=2, default=str) + "\n"
-        if str(json_file) == "-":
-            sys.stdout.write(text)
-        else:
-            json_file.write_text(text, encoding="utf-8")
-    return status
+            names = printable(f"{clip} -> {made.target}")
+            out.print(f"{names} ({made.frames} frames, {made.seconds:.2f} s of video)")
+    return status, report

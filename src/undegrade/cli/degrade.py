@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,4 +68,6 @@ def _pair(text: str) -> tuple[str, Any]:
     name, sign, value = text.partition("=")
     if not sign or not name:
         raise UsageError(f"--set {text}: write it as name=value, for example gain=0.75 or gain=[0.4, 1.5]")
+    if re.fullmatch(r"\d(:\d)+", value.strip()):  # 4:2:0, which YAML takes for a number of base 60
+        return name.strip(), value.strip()
     return name.strip(), yaml.safe_load(value)

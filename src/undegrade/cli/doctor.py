@@ -19,6 +19,7 @@ OPTIONAL = {
     "tensorboard": ("tensorboard", "training curves"),
     "video": ("av", "restoring videos"),
     "report": ("matplotlib", "pictures of runs and scores (undegrade report)"),
+    "ray": ("ray", "folders over many machines"),
     "hub": ("huggingface_hub", "weights from and to a hub"),
     "spandrel": ("spandrel", "checkpoints of other networks"),
 }
@@ -37,6 +38,7 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="JSON instead o
 def _report() -> dict[str, Any]:
     from undegrade._version import __version__
     from undegrade.core.device import host_memory, threads
+    from undegrade.inference.runtimes import installed
 
     return {
         "schema": 1,
@@ -47,7 +49,9 @@ def _report() -> dict[str, Any]:
         "threads": threads(),
         "free_memory_mb": host_memory() >> 20,
         "devices": _devices(),
-        "backends": {"torch": _version("torch")},
+        "backends": {
+            name: _version({"compile": "torch", "onnx": "onnxruntime"}.get(name, name)) for name in installed()
+        },
         "formats": _formats(),
         "weights": _weights(),
         "extras": {

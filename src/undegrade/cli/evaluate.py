@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli.restore import tile_of
+
 
 def command(
     *,
@@ -29,7 +31,7 @@ def command(
     ),
     limit: Annotated[int | None, typer.Option(help="Score only the first so many pictures.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    tile: Annotated[str, typer.Option(help="auto, off, official, or the side of a tile in pixels.")] = "auto",
+    tile: Annotated[str, typer.Option(help="auto, none, official, or the side of the tiles in pixels.")] = "auto",
     ensemble: Annotated[int, typer.Option(help="1, or 8 for the self-ensemble over flips and transpositions.")] = 1,
     save: Annotated[Path | None, typer.Option(help="Folder for the restored pictures.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there; - for stdout.")] = None,
@@ -52,7 +54,7 @@ def command(
         pairing=pairing,
         limit=limit,
         device=device,
-        tile=int(tile) if tile.isdigit() else tile,
+        tile=tile_of(tile),
         ensemble=ensemble,
         save=save,
         progress=table.row,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,6 +66,8 @@ def command(
 
     if retry_failed and manifest is None:
         raise UsageError("--retry-failed: failures are known from a manifest: give --manifest FILE")
+    if not 0 < max_pixels < inf:
+        raise UsageError(f"--max-pixels {max_pixels:g}: a positive number of megapixels")
     plan = {"recursive": recursive, "keep_format": keep_format, "shard": api.parse_shard(shard) if shard else None}
     clips = [path for path in paths if api.is_video(path)]
     paths = [path for path in paths if path not in clips]
@@ -74,22 +79,26 @@ def command(
         "device": device,
         "backend": backend,
         "dtype": dtype,
-        "tile": _tile(tile),
+        "tile": tile_of(tile),
         "max_memory": None if max_memory is None else max_memory << 20,
         "strength": strength,
         "ensemble": ensemble,
         **{name: value for name, value in given.items() if value is not None},
     }
-    failed = 0
+    to_stderr = str(json_file) == "-"
+    if json_file is not None and not to_stderr and not json_file.absolute().parent.is_dir():
+        raise UsageError(f"--json {json_file}: there is no such folder")
+    failed, about = 0, dict[str, Any]()
     if clips:
-        # Without a task, pictures have a default; a video is too much work for a guess.
-        failed = _clips.restore(
-            clips, output, {**wish, "task": task}, skip_existing=skip_existing, json_file=None if paths else json_file
-        )
+        failed, videos = _clips.restore(clips, output, wish, skip_existing=skip_existing, to_stderr=to_stderr)
+        if not paths and json_file is not None:
+            text = json.dumps({"schema": 1, **videos}, indent=2, default=str) + "\n"
+            sys.stdout.write(text) if to_stderr else json_file.write_text(text, encoding="utf-8")
         if failed not in (0, 1) or not paths:
             return failed
+        about["videos"] = videos["results"]
     with (
-        Watch(to_stderr=str(json_file) == "-", report=json_file is not None) as watch,
+        Watch(to_stderr=to_stderr, report=json_file is not None) as watch,
         _opened(manifest, {**wish, **plan, "output": output}, retry_failed) as record,
     ):
         outcomes = api.restore_files(
@@ -110,7 +119,7 @@ def command(
         if json_file is not None:
             options = {"tile": tile, "strength": strength, "ensemble": ensemble}
             options |= {"device": device, "backend": backend, "dtype": dtype}
-            watch.write(json_file, options=options, before=record.before if record else 0)
+            watch.write(json_file, **about, options=options, before=record.before if record else 0)
     return max(status, failed)
 
 
@@ -131,5 +140,6 @@ def _number(word: str | None) -> float | int | str | None:
     return word
 
 
-def _tile(word: str) -> int | str | None:
-    return None if word in ("none", "off") else int(word) if word.isdigit() else word
+def tile_of(word: str) -> int | str | None:
+    """The Restorer's ``tile`` of the option's word."""
+    return None if word in ("none", "off") else int(word) if word.isascii() and word.isdigit() else word

@@ -56,6 +56,11 @@ class Catalog(Generic[T]):
                 f"{self.kind} '{name}': the plugin {module} cannot be loaded ({type(error).__name__}: {line}); "
                 "mend or uninstall it"
             ) from error
+        if getattr(entry, "name", name) != name:
+            raise UsageError(
+                f"{self.kind} '{name}': {module}.{self.attribute} calls itself '{entry.name}'; "  # type: ignore[attr-defined]
+                "give the entry point that name"
+            )
         return entry
 
     def summary(self, name: str) -> str:

@@ -77,13 +77,16 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
     if tiff.is_tiff(data):
         pages = tiff.pages(data)
         _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
-        if any(max(page.bits) > 8 for page in pages):
-            return len(pages), partial(_deep_tiff, data, pages)
+        chosen = [index for index, page in enumerate(pages) if not page.thumbnail] or list(range(len(pages)))
+        if len(chosen) < len(pages) or any(page.ours for page in pages):
+            told = ("a thumbnail in this file is left out",) if len(chosen) < len(pages) else ()
+            return len(chosen), partial(_tiff_page, data, pages, chosen, told)
     elif data.startswith(png16.SIGNATURE):
         width, height, bits, *_ = png16.header(data)
         _refuse_bombs(width * height, max_pixels)
         if bits == 16:
-            return 1, partial(_deep_png, data)
+            moving = png16.is_animation(data)
+            return 1, partial(_deep_png, data, ("the further frames of this animation are left out",) if moving else ())
     image = _open(data)
     _refuse_bombs(image.width * image.height, max_pixels)  # counting frames may decode them
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
@@ -125,17 +128,31 @@ def from_pil(image: Image.Image) -> Frame:
     return Frame(samples.reshape(*samples.shape[:2], -1), metadata, tuple(notes))
 
 
-def _deep_tiff(data: bytes, pages: list[tiff.Page], index: int) -> Frame:
-    page = pages[index]
+def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tuple[str, ...], index: int) -> Frame:
+    page = pages[chosen[index]]
+    if not page.ours:
+        image = _open(data)
+        image.seek(chosen[index])
+        frame = from_pil(image)
+        return replace(frame, metadata=replace(frame.metadata, frames=len(chosen)), notes=(*notes, *frame.notes))
     samples = tiff.decode(data, page)
     block, turned, dpi = exif.of_tiff(data, page.tags)
-    icc, xmp = page.tags.get(exif.ICC, b""), exif.upright_xmp(page.tags.get(exif.XMP, b""))
-    return Frame(exif.upright(samples, turned), Metadata("TIFF", block, icc, xmp, dpi, len(pages)))
+    icc, xmp = (_raw(page.tags.get(tag, b"")) for tag in (exif.ICC, exif.XMP))
+    metadata = Metadata("TIFF", block, icc, exif.upright_xmp(xmp), dpi, len(chosen))
+    return Frame(exif.upright(samples, turned), metadata, notes)
 
 
-def _deep_png(data: bytes, index: int) -> Frame:
+def _raw(value: bytes | str | tuple[bytes, ...]) -> bytes:
+    """A tag's bytes, which Pillow hands over by the type that the file gave them."""
+    value = value[0] if isinstance(value, tuple) else value
+    return value.encode("latin-1") if isinstance(value, str) else value
+
+
+def _deep_png(data: bytes, told: tuple[str, ...], index: int) -> Frame:
     samples = png16.decode(data)
-    image, notes = _open(data), list[str]()
+    image, notes = _open(data), list(told)
+    with suppress(OSError):
+        image.load()  # some of the metadata may stand behind the pixels
     metadata = _metadata(image, notes)
     return Frame(exif.upright(samples, exif.orientation(image)), metadata, tuple(notes))
 

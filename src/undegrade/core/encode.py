@@ -141,11 +141,11 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
     deep = any(frame.samples.dtype == np.uint16 for frame in frames)
     _check(kind, deep, any(frame.samples.shape[2] in (2, 4) for frame in frames), len(frames))
     first = frames[0]
-    height, width = first.samples.shape[:2]
-    held = replace(first.metadata, icc=_fitting_icc(first))
-    held = replace(held, exif=exif.resized(held.exif, width, height, None if FORMATS[kind].own_dpi else held.dpi))
+    held = _fitting(first, kind)
     if kind == "TIFF":
-        tiff.write(file, [frame.samples for frame in frames], exif.tiff_tags(held.exif, held.icc, held.xmp, held.dpi))
+        told = (_fitting(frame, kind) for frame in frames)
+        tags = (exif.tiff_tags(page.exif, page.icc, page.xmp, page.dpi) for page in told)
+        tiff.write(file, zip((frame.samples for frame in frames), tags, strict=True))
     elif deep:
         chunks = exif.png_chunks(held.exif, held.icc, held.xmp, held.dpi)
         for piece in png16.encode(first.samples.astype(np.uint16, copy=False), chunks):
@@ -193,9 +193,10 @@ def _sequence(frames: Sequence[Frame], images: list[Image.Image]) -> dict[str, A
     if len(images) < 2:
         return {}
     options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
-    durations = [frame.metadata.duration for frame in frames]
+    durations, held = [frame.metadata.duration for frame in frames], frames[0].metadata
     if None not in durations:
-        options |= {"duration": [round(duration or 0) for duration in durations], "loop": frames[0].metadata.loop or 0}
+        once = held.loop is None and held.format == "GIF"  # its word for how often; without it, it plays once
+        options |= {"duration": [round(duration or 0) for duration in durations], "loop": 1 if once else held.loop or 0}
     return options
 
 
@@ -211,6 +212,14 @@ def _alike(images: list[Image.Image]) -> list[Image.Image]:
 
 def _image(samples: Samples) -> Image.Image:
     return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+
+
+def _fitting(frame: Frame, kind: str) -> Metadata:
+    """The frame's metadata as they are true of it in a file of this kind."""
+    height, width = frame.samples.shape[:2]
+    held = frame.metadata
+    block = exif.resized(held.exif, width, height, None if FORMATS[kind].own_dpi else held.dpi)
+    return replace(held, icc=_fitting_icc(frame), exif=block)
 
 
 def _fitting_icc(frame: Frame) -> bytes:

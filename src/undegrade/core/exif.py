@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin, TiffTags
+
+from undegrade.core.formats import Samples
 
 __all__ = [
     "ICC",
@@ -27,8 +29,6 @@ __all__ = [
     "upright",
     "upright_xmp",
 ]
-
-A = TypeVar("A", bound=np.generic)
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 EXIF_PART, GPS_PART, INTEROPERABILITY, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0x8825, 0xA005, 0xA002, 0xA003
@@ -81,7 +81,7 @@ def dpi(block: bytes) -> tuple[float, float] | None:
     return _resolution(entries)
 
 
-def upright(samples: NDArray[A], turned: int) -> NDArray[A]:
+def upright(samples: Samples, turned: int) -> Samples:
     """(H, W, C) samples stored with an EXIF orientation, turned upright."""
     if turned in (5, 6, 7, 8):
         samples = samples.transpose(1, 0, 2)
@@ -89,12 +89,12 @@ def upright(samples: NDArray[A], turned: int) -> NDArray[A]:
         samples = samples[::-1]
     if turned in (2, 3, 6, 7):
         samples = samples[:, ::-1]
-    return np.ascontiguousarray(samples)
+    return cast("Samples", np.ascontiguousarray(samples))
 
 
 def upright_xmp(packet: bytes) -> bytes:
     """An XMP packet without the orientation, which is applied to the pixels."""
-    packet = re.sub(rb'\s*tiff:Orientation="[0-9]"', b"", packet)
+    packet = re.sub(rb"""\s*tiff:Orientation=(["'])[0-9]\1""", b"", packet)
     return re.sub(rb"<tiff:Orientation>[0-9]</tiff:Orientation>", b"", packet)
 
 
@@ -102,28 +102,17 @@ def resized(block: bytes, width: int, height: int, resolution: tuple[float, floa
     """The EXIF block for a picture of this size; with ``resolution`` for formats that keep it nowhere else."""
     if not block and not resolution:
         return b""
-    entries = Image.Exif()
-    if block:
-        entries.load(block)
-    part = entries.get_ifd(EXIF_PART)
-    for tag, value in ((PIXEL_WIDTH, width), (PIXEL_HEIGHT, height)):
-        if tag in part:
-            part[tag] = value
+    tags = _loaded(block)
+    part = tags.get(EXIF_PART, {})
+    part |= {tag: value for tag, value in ((PIXEL_WIDTH, width), (PIXEL_HEIGHT, height)) if tag in part}
     if resolution:
-        entries[X_RESOLUTION], entries[Y_RESOLUTION] = resolution
-        entries[RESOLUTION_UNIT] = INCH
-    return entries.tobytes()
+        tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: INCH}
+    return _written(tags)
 
 
 def tiff_tags(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, float] | None) -> dict[int, Any]:
     """Everything that is told about a picture, as TIFF tags."""
-    tags: dict[int, Any] = {}
-    if block:
-        entries = Image.Exif()
-        entries.load(block)
-        tags = {tag: value for tag, value in entries.items() if tag not in (EXIF_PART, GPS_PART)}
-        parts = {tag: dict(entries.get_ifd(tag)) for tag in (EXIF_PART, GPS_PART)}
-        tags |= {tag: part for tag, part in parts.items() if part}
+    tags = _loaded(block)
     if resolution:
         tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: INCH}
     return tags | {tag: value for tag, value in ((ICC, icc), (XMP, xmp)) if value}
@@ -137,7 +126,7 @@ def tiff_directory(tags: Mapping[int, Any]) -> TiffImagePlugin.ImageFileDirector
             directory.tagtype[tag] = TiffTags.BYTE if tag == XMP else TiffTags.UNDEFINED
         elif tag in (EXIF_PART, GPS_PART):
             directory.tagtype[tag] = TiffTags.LONG
-        directory[tag] = value
+        directory[tag] = _stored(value)
     return directory
 
 
@@ -155,18 +144,58 @@ def png_chunks(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, fl
     return chunks
 
 
+class _Text(str):
+    """What a file says, each byte read as the letter of that number: written as the bytes that it was.
+
+    EXIF's text is ASCII, but cameras and programs put UTF-8 there, of which Pillow would make question marks.
+    """
+
+    def encode(self, encoding: str = "latin-1", errors: str = "replace") -> bytes:
+        """The bytes; ASCII, which Pillow asks for, is part of Latin-1."""
+        return super().encode("latin-1", "replace")
+
+
 def _block(entries: Image.Exif) -> bytes:
-    kept = Image.Exif()
-    for tag in DESCRIPTIVE & set(entries):
-        kept[tag] = entries[tag]
+    tags = _tags(entries)
+    kept = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE or tag in (EXIF_PART, GPS_PART)}
+    return _written(kept) if set(kept) - RESOLUTION else b""
+
+
+def _loaded(block: bytes) -> dict[int, Any]:
+    """The tags of an EXIF block."""
+    entries = Image.Exif()
+    if block:
+        entries.load(block)
+    return _tags(entries)
+
+
+def _tags(entries: Image.Exif) -> dict[int, Any]:
+    """The main directory, with the parts of EXIF and GPS as dicts."""
+    tags = {tag: value for tag, value in entries.items() if tag not in (EXIF_PART, GPS_PART)}
     for tag in (EXIF_PART, GPS_PART):
         value = entries.get(tag)  # a dict when it was set by hand
         part = dict(value if isinstance(value, dict) else entries.get_ifd(tag))
         if tag == EXIF_PART and isinstance(part.get(INTEROPERABILITY), int):
             part[INTEROPERABILITY] = dict(entries.get_ifd(INTEROPERABILITY))
         if part:
-            kept[tag] = part
-    return kept.tobytes() if set(kept) - RESOLUTION else b""
+            tags[tag] = part
+    return tags
+
+
+def _written(tags: Mapping[int, Any]) -> bytes:
+    entries = Image.Exif()
+    for tag, value in tags.items():
+        entries[tag] = _stored(value)
+    return entries.tobytes()
+
+
+def _stored(value: Any) -> Any:
+    """A tag's value with all text in it as ``_Text``."""
+    if isinstance(value, str):
+        return _Text(value)
+    if isinstance(value, Mapping):
+        return {tag: _stored(part) for tag, part in value.items()}
+    return tuple(map(_stored, value)) if isinstance(value, tuple) else value
 
 
 def _turn(value: Any) -> int:
@@ -177,6 +206,7 @@ def _resolution(entries: Image.Exif) -> tuple[float, float] | None:
     across, down = entries.get(X_RESOLUTION), entries.get(Y_RESOLUTION)
     factor = {INCH: 1.0, CENTIMETRE: 2.54}.get(entries.get(RESOLUTION_UNIT, INCH))
     try:
-        return (float(across) * factor, float(down) * factor) if across and down and factor else None
+        found = float(across or 0) * (factor or 0), float(down or 0) * (factor or 0)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
+    return found if all(0 < number < math.inf for number in found) else None

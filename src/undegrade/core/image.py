@@ -226,7 +226,7 @@ def _scaled(samples: NDArray[Any]) -> Tensor:
     """(H, W, C) samples of any handled type as a (C, H, W) float32 tensor, integers divided by their largest value."""
     if samples.dtype == np.bool_:
         scale = 1
-    elif samples.dtype in (np.uint8, np.uint16):
+    elif samples.dtype.type in (np.uint8, np.uint16):  # of either byte order
         scale = np.iinfo(samples.dtype).max
     elif np.issubdtype(samples.dtype, np.floating):
         scale = 1

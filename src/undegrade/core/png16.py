@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from undegrade.core.errors import InputError
 
-__all__ = ["SIGNATURE", "decode", "encode", "header"]
+__all__ = ["SIGNATURE", "decode", "encode", "header", "is_animation"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -36,6 +36,12 @@ def header(data: bytes) -> tuple[int, int, int, int, bool]:
         raise InputError("the PNG header is damaged")
     width, height, bits, colour, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
     return width, height, bits, colour, bool(interlaced)
+
+
+def is_animation(data: bytes) -> bool:
+    """Whether the file holds more than one frame (specification, section 11.3.6)."""
+    first = next(((kind, bytes(content[:4])) for kind, content in _chunks(data) if kind in (b"acTL", b"IDAT")), None)
+    return first is not None and first[0] == b"acTL" and int.from_bytes(first[1], "big") > 1
 
 
 def decode(data: bytes) -> NDArray[np.uint16]:
@@ -136,6 +142,8 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, "big"):
             raise InputError(f"the PNG data is damaged (checksum of {kind.decode('latin-1')})")
         yield kind, content
+        if kind == b"IEND":  # what follows is not of the picture
+            return
         position = end + 4
 
 

@@ -1,4 +1,4 @@
-"""TIFF: reads 16 bits per sample, which Pillow lowers to 8 or refuses; writes 8 and 16 bits with all metadata.
+"""TIFF: reads 16 bits and extra samples, which Pillow lowers, drops or refuses; writes 8 and 16 bits with all metadata.
 
 Strips and tiles, both planar configurations, both byte orders, grey and colour with or without alpha. Compressed
 strips are unpacked by Pillow, which is handed each one as a grey picture of plain bytes, so every lossless scheme that
@@ -11,11 +11,10 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, TiffTags
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
@@ -26,15 +25,20 @@ from undegrade.core.formats import Samples
 __all__ = ["Page", "decode", "is_tiff", "pages", "write"]
 
 # Tag numbers, TIFF 6.0 section 8.
+SUBFILE = 254
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIPS, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, COLOUR = 0, 1, 2
-RAW, DEFLATE, SPLIT = 1, 8, 2
-"""Compression: none, Adobe deflate. Planar configuration: samples in separate planes."""
-PREMULTIPLIED, ALPHA = 1, 2
-"""Meanings of an extra sample; 0 is unspecified and taken as alpha, which is what Photoshop and ImageMagick mean."""
+COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, COLOUR: 3}
+"""Samples of a pixel without the extra ones."""
+RAW, DEFLATE, SPLIT, LOSSY = 1, 8, 2, (6, 7)
+"""Compression: none, Adobe deflate. Planar configuration: samples in separate planes. Compression: the two of JPEG."""
+UNSPECIFIED, PREMULTIPLIED, ALPHA = 0, 1, 2
+"""Meanings of an extra sample; unspecified is taken as alpha, which is what Photoshop and ImageMagick mean."""
+REDUCED = 1
+"""Bit of the kind of page that says: a thumbnail of another one."""
 STRIP_TARGET = 1 << 20
 """Bytes in a strip that we write, before compression."""
 
@@ -48,6 +52,22 @@ class Page(NamedTuple):
     bits: tuple[int, ...]
     format: int
     photometric: int
+
+    @property
+    def thumbnail(self) -> bool:
+        """Whether it is a smaller copy of another page."""
+        return bool(int(self.tags.get(SUBFILE, 0)) & REDUCED)
+
+    @property
+    def ours(self) -> bool:
+        """Whether ``decode`` is to read it: Pillow takes from it only 8 bits, or no alpha."""
+        if max(self.bits) > 8:
+            return True
+        colours = COLOURS.get(self.photometric, len(self.bits))
+        extra = _several(self.tags.get(EXTRA, UNSPECIFIED))
+        known = {ALPHA, PREMULTIPLIED} if colours == 3 else {ALPHA}
+        lost = len(self.bits) > colours and (len(extra) > 1 or extra[0] not in known)
+        return lost and set(self.bits) == {8} and int(self.tags.get(COMPRESSION, RAW)) not in LOSSY
 
 
 def is_tiff(start: bytes) -> bool:
@@ -89,18 +109,23 @@ def pages(data: bytes) -> list[Page]:
     return found
 
 
-def decode(data: bytes, page: Page) -> NDArray[np.uint16]:
-    """The (H, W, C) samples of a page; C is 1, 2 (with alpha), 3 or 4 (with alpha, not premultiplied).
+def decode(data: bytes, page: Page) -> Samples:
+    """The (H, W, C) samples of a page of 8 or 16 bits; C is 1, 2 (with alpha), 3 or 4 (with alpha, not premultiplied).
 
     Raises:
         InputError: the page is damaged, or of a kind that is not handled.
     """
-    tags, colours = page.tags, {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, COLOUR: 3}.get(page.photometric)
+    tags, colours = page.tags, COLOURS.get(page.photometric)
     channels = len(page.bits)
-    if set(page.bits) != {16} or page.format != 1 or colours is None or channels not in (colours, colours + 1):
+    if (
+        set(page.bits) not in ({8}, {16})
+        or page.format != 1
+        or colours is None
+        or channels not in (colours, colours + 1)
+    ):
         raise InputError(
-            f"TIFF with bits {page.bits}, sample format {page.format}, photometric {page.photometric}: 16-bit "
-            "unsigned grey or RGB, with or without alpha, is handled; convert the file"
+            f"TIFF with bits {page.bits}, sample format {page.format}, photometric {page.photometric}: "
+            "unsigned grey or RGB of 8 or 16 bits, with or without alpha, is handled; convert the file"
         )
     tiled = TILES in tags
     block = (
@@ -123,37 +148,38 @@ def decode(data: bytes, page: Page) -> NDArray[np.uint16]:
     if len(offsets) < len(corners) or len(lengths) < len(corners):
         raise InputError("the TIFF file is cut off (strips are missing)")
 
-    samples = np.empty((page.height, page.width, channels), np.uint16)
+    shape = (page.height, page.width, channels)
+    samples: Samples = np.empty(shape, np.uint8) if page.bits[0] == 8 else np.empty(shape, np.uint16)
+    white = np.iinfo(samples.dtype).max
     for (plane, y, x), offset, length in zip(corners, offsets, lengths, strict=False):
         rows = block[0] if tiled else min(block[0], page.height - y)
-        shape = (rows, block[1], 1 if split else channels)
-        part = _block(data[offset : offset + length], shape, page)
+        part = _block(data[offset : offset + length], (rows, block[1], 1 if split else channels), page)
         planes = slice(plane, plane + 1) if split else slice(None)
         samples[y : y + rows, x : x + block[1], planes] = part[: page.height - y, : page.width - x]
 
     if page.photometric == WHITE_IS_ZERO:
-        samples[..., 0] = 65535 - samples[..., 0]
+        samples[..., 0] = white - samples[..., 0]
     if channels > colours and PREMULTIPLIED in _several(tags.get(EXTRA, 0)):
         alpha = np.maximum(samples[..., colours:], 1).astype(np.float32)
         for colour in range(colours):
-            plain = samples[..., colour : colour + 1] * (65535 / alpha)
-            samples[..., colour : colour + 1] = np.minimum(np.rint(plain), 65535)
+            plain = samples[..., colour : colour + 1] * (white / alpha)
+            samples[..., colour : colour + 1] = np.minimum(np.rint(plain), white)
     return samples
 
 
-def write(file: BinaryIO, frames: Sequence[Samples], tags: Mapping[int, Any]) -> None:
+def write(file: BinaryIO, frames: Iterable[tuple[Samples, Mapping[int, Any]]]) -> None:
     """Writes (H, W, C) samples as the pages of a TIFF file: little-endian, strips, deflate, predictor 2.
 
     Args:
         file: opened for writing at its start.
-        frames: each of uint8 or uint16, with C of 1, 2 (with alpha), 3 or 4 (with alpha).
-        tags: further tags for every page: number -> value; a dict is written as a sub-directory (EXIF, GPS).
+        frames: samples of uint8 or uint16, with C of 1, 2 (with alpha), 3 or 4 (with alpha), and further tags of the
+            page: number -> value; a dict is written as a sub-directory (EXIF, GPS).
 
     Raises:
         InputError: the file would pass 4 GB.
     """
     link = 4  # where the offset of the next page's directory is written
-    for samples in frames:
+    for samples, tags in frames:
         height, width, channels = samples.shape
         rows = max(1, min(height, STRIP_TARGET // (width * channels * samples.itemsize)))
         strips = list(_packed_strips(samples, rows))
@@ -188,21 +214,22 @@ def _several(value: Any) -> tuple[int, ...]:
     return tuple(int(part) for part in value) if isinstance(value, tuple) else (int(value),)
 
 
-def _block(packed: bytes, shape: tuple[int, int, int], page: Page) -> NDArray[np.uint16]:
+def _block(packed: bytes, shape: tuple[int, int, int], page: Page) -> Samples:
     """One strip or tile as (rows, columns, samples)."""
     rows, columns, channels = shape
-    length = columns * channels * 2
+    size = page.bits[0] // 8
+    length = columns * channels * size
     compression = int(page.tags.get(COMPRESSION, RAW))
     plain = packed if compression == RAW else _unpack(packed, rows, length, compression)
     if len(plain) < rows * length:
         raise InputError("the TIFF file is cut off")
     order = "<" if page.tags.prefix == b"II" else ">"
-    samples = np.frombuffer(plain, f"{order}u2", rows * columns * channels).reshape(shape)
+    samples: Samples = np.frombuffer(plain, f"{order}u{size}", rows * columns * channels).reshape(shape)
     predictor = int(page.tags.get(PREDICTOR, 1)) if compression != RAW else 1
     if predictor == 2:
-        return np.cumsum(samples, axis=1, dtype=np.uint16)
+        return np.add.accumulate(samples, axis=1, dtype=samples.dtype.newbyteorder("="))
     if predictor != 1:
-        raise InputError(f"TIFF predictor {predictor} is not handled for 16 bits; convert the file")
+        raise InputError(f"TIFF predictor {predictor} is not handled; convert the file")
     return samples
 
 

@@ -47,6 +47,7 @@ class Source:
         saturation: range of factors by which the colours of clean pictures are drawn away from their grey, (1, 2) for
             example; most photographs are paler than what a camera may meet.
         weight: how often this ingredient is drawn, relative to the others.
+        optional: whether a run goes on without it where its folders are missing.
         strength: fixed or ranged parameters handed to the degradation.
     """
 
@@ -59,6 +60,7 @@ class Source:
     grey: bool = False
     saturation: tuple[float, float] = (1.0, 1.0)
     weight: float = 1.0
+    optional: bool = False
     strength: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

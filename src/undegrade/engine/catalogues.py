@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 from importlib import resources
+from itertools import takewhile
 from typing import Any
 
 import yaml
@@ -95,10 +97,10 @@ def _recipes() -> Iterator[Row]:
         if file.name.endswith(".yaml"):
             text = file.read_text(encoding="utf-8")
             content = yaml.safe_load(text)
-            first = text.splitlines()[0]
+            comment = [line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), text.splitlines())]
             yield {
                 "name": file.name.removesuffix(".yaml"),
-                "title": first.removeprefix("#").strip() if first.startswith("#") else "",
+                "title": re.split(r"(?<=\.)\s", " ".join(comment), maxsplit=1)[0],
                 "task": content.get("task"),
                 "network": content.get("network"),
                 "preset": content.get("preset"),

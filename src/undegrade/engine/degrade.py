@@ -105,8 +105,11 @@ def degrade_files(
     single = len(sources) == 1 and bool(output.suffix)
     if len({source.stem for source in sources}) < len(sources) and not single:
         raise UsageError(f"two of the inputs have the same name and would share a file in {output}: degrade them apart")
-    for source in sources:
-        target = output if single else output / f"{source.stem}.png"
+    targets = [output if single else output / f"{source.stem}.png" for source in sources]
+    for target in targets:
+        if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
+            raise UsageError(f"{target}: the output would replace an input: choose another -o")
+    for source, target in zip(sources, targets, strict=True):
         try:
             picture = read(source)
             spoilt = _apply(task, picture.pixels, generator_for(seed, source.stem), checked)

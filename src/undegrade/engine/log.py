@@ -65,6 +65,11 @@ class RunLog:
                     self._board.add_scalar(f"{kind}/{name}", value, step)
         self._bar.update(self._task, note="  ".join(self._note.values()))
 
+    def say(self, text: str) -> None:
+        """A line on the terminal."""
+        if not self._bar.disable:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def picture(self, name: str, step: int, picture: Any) -> None:
         """A (C, H, W) picture in 0..1 for TensorBoard."""
         if self._board is not None:

@@ -57,10 +57,14 @@ def train(
         UsageError: the recipe is wrong, or the run's folder belongs to another recipe.
         DivergedError: the loss is no longer finite.
     """
-    recipe = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
+    wished = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
+    recipe = wished.with_what_is_there()
     with _processes(device) as place, kept():
         run = Run(recipe, Path(runs) / recipe.name, place, fresh)
         with RunLog(run.folder, recipe.steps, quiet=quiet, leads=run.leads) as log:
+            for source in wished.sources:
+                if source not in recipe.sources:
+                    log.say(f"{wished.resolve(source.clean or source.inputs)} is not there: the run goes on without it")
             return _train(run, log)
 
 

@@ -55,6 +55,7 @@ class Recipe:
         seed, workers, cache_mb: of the stream of patches.
         save_every: steps between checkpoints.
         card: entries of the packed weights' card that only a person knows: title, parameters, limits, licence.
+        shipped: further entries for the card of the package's own file, not true of other runs by the recipe.
         expected: what the paper reports for this recipe (published figures and their protocol), for readers.
         assumed: keys above whose value the paper or its code leaves open.
     """
@@ -95,6 +96,7 @@ class Recipe:
     cache_mb: int = 2048
     save_every: int = 1000
     card: Mapping[str, Any] = field(default_factory=dict)
+    shipped: Mapping[str, Any] = field(default_factory=dict)
     expected: tuple[Mapping[str, Any], ...] = ()
     assumed: tuple[str, ...] = ()
 
@@ -127,6 +129,16 @@ class Recipe:
                 raise UsageError(f"'{override}': overrides are written key=value")
             entries[key.strip()] = yaml.safe_load(value)
         return cls.from_dict({"name": path.stem, **entries})
+
+    def with_what_is_there(self) -> Recipe:
+        """The recipe without the optional sources whose folders are missing."""
+
+        def there(source: Source) -> bool:
+            folders = map(self.resolve, (source.clean, source.inputs, source.targets, source.depth))
+            return all(folder is None or folder.is_dir() for folder in folders)
+
+        kept = tuple(source for source in self.sources if not source.optional or there(source))
+        return dataclasses.replace(self, sources=kept)
 
     @classmethod
     def from_dict(cls, entries: Mapping[str, Any]) -> Recipe:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from undegrade.core import image as images
+from undegrade.core.errors import InputError
 from undegrade.core.image import Picture
 from undegrade.inference.run import Progress
 
@@ -43,6 +44,8 @@ class AnyKind(ABC):
             UsageError: a wrong option.
         """
         if isinstance(image, Tensor) and image.ndim == 4:
+            if not len(image):
+                raise InputError(f"tensor of shape {tuple(image.shape)}: there is no picture in it")
             return torch.stack([self(one, progress=progress, **options) for one in image])
         picture = images.read(image)
         return images.like(picture, self.pixels(picture, progress=progress, **options))

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from undegrade.core import image as images
+from undegrade.core.errors import UsageError
 from undegrade.core.image import Picture
 from undegrade.inference.anykind import AnyKind
 from undegrade.inference.chain import Chain
 from undegrade.inference.judging import Diagnosis, diagnose
 from undegrade.inference.restorer import Restorer
-from undegrade.inference.run import Progress
+from undegrade.inference.run import Options, Progress
 from undegrade.networks._judge import Judge
 from undegrade.weights.card import WeightsCard
 
@@ -30,11 +31,13 @@ class Auto(AnyKind):
         judge: finds what is wrong.
         card: where its weights come from.
         restorer: task name -> the Restorer for it, opened when it is first needed.
+        options: with which they are opened.
     """
 
     judge: Judge
     card: WeightsCard
     restorer: Callable[[str], Restorer]
+    options: Options = field(default_factory=Options)
 
     @property
     def info(self) -> dict[str, Any]:
@@ -74,5 +77,12 @@ class Auto(AnyKind):
         return replace(result, report={**picture.report, "auto": report})
 
     def tensor(self, x: Tensor, *, progress: Progress | None = None, **options: Any) -> Tensor:
-        """Restore (B, C, H, W) float in 0..1, each picture by its own faults."""
+        """Restore (B, C, H, W) float in 0..1, each picture by its own faults.
+
+        Raises:
+            InputError: NaN or infinity in a picture.
+            UsageError: another shape, or an empty one.
+        """
+        if x.ndim != 4 or 0 in x.shape:
+            raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, C, H, W)")
         return torch.stack([self.pixels(Picture(one.float()), progress=progress, **options) for one in x])

@@ -85,7 +85,8 @@ def _meaning(
     """(several tasks, one task, weights): exactly one of the first two may be given by ``what``."""
     words = [word.strip() for word in task.split(",")] if task else []
     if what is not None:
-        if isinstance(what, Path) or Path(what).suffix or Path(what).is_file() or what in store.entries():
+        named = what in store.entries() or (what not in _task_names() and Path(what).exists())
+        if isinstance(what, Path) or Path(what).suffix or named:
             if weights is not None:
                 raise UsageError(f"{what}, weights={weights}: give the weights once")
             weights = what
@@ -136,7 +137,10 @@ def _auto(weights: str | None, network: str | None, parameters: Mapping[str, Any
     judge, card = open_judge(weights)
     if network not in (None, card.network):
         raise UsageError(f"network={network}: auto chooses the networks")
-    return Auto(judge, card, cache(lambda name: _one(tasks.get(name), None, {}, how)))
+    opened = cache(lambda name: _one(tasks.get(name), None, {}, how))
+    if (how["device"], how["dtype"]) != ("auto", "auto") or how["backend"] not in ("auto", "torch"):
+        opened("denoising")  # what this machine does not have is told once, before the first picture
+    return Auto(judge, card, opened, how["options"])
 
 
 def _for_task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undegrade.core.errors import InputError, UsageError
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.core.image import Picture
 from undegrade.inference import runtimes
 from undegrade.inference.anykind import AnyKind
@@ -143,10 +143,10 @@ class Restorer(AnyKind):
         """
         if x.ndim != 4 or 0 in x.shape:
             raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, C, H, W)")
-        try:
-            chosen = Options(**{**asdict(self.options), **options})
-        except TypeError as error:
-            raise UsageError(f"unknown option: {error}") from error
+        for name in options:
+            if name not in Options.__dataclass_fields__:
+                raise UnknownNameError("option", name, Options.__dataclass_fields__)
+        chosen = replace(self.options, **options)
         results = [self._restore(one[None].float(), chosen, progress) for one in x]
         return results[0] if len(results) == 1 else torch.cat(results)
 

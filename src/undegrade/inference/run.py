@@ -64,8 +64,12 @@ class Options:
     def __post_init__(self) -> None:
         if not (self.tile in ("auto", "official", None) or (isinstance(self.tile, int) and self.tile >= tiling.FADE)):
             raise UsageError(
-                f"tile={self.tile}: choose auto, official, None, or a side of at least {tiling.FADE} pixels"
+                f"tile={self.tile}: choose auto, official, none, or a side of at least {tiling.FADE} pixels"
             )
+        for name in ("strength", "ensemble", "max_memory"):
+            value = getattr(self, name)
+            if not isinstance(value, (int, float)) and not (name == "max_memory" and value is None):
+                raise UsageError(f"{name}={value!r}: must be a number")
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength={self.strength}: must lie in 0-1")
         if self.ensemble not in (1, 8):

@@ -280,7 +280,7 @@ class _Scan:
         free = _Result(result.folder, shortened(f"{source}{mark}{suffix}"))
         while free.key in here or self._met(free):
             number += 1
-            free = _Result(result.folder, shortened(f"{source}{mark}.{number}{suffix}"))
+            free = _Result(result.folder, shortened(f"{source}.{number}{mark}{suffix}"))
         return free
 
     def _job(self, entry: _Entry, target: Location, sources: _Lookup) -> _Found:

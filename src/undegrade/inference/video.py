@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING, Any
 
 from undegrade._version import __version__
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.names import folded, shortened
 
 if TYPE_CHECKING:
     from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
 
-__all__ = ["SUFFIXES", "WRITTEN", "Clip", "restore_video", "target_of"]
+__all__ = ["SUFFIXES", "WRITTEN", "Clip", "restore_video", "target_of", "targets_of"]
 
 WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Containers that are written."""
@@ -75,6 +76,24 @@ class Clip:
         }
 
 
+def targets_of(sources: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:
+    """Where several restored videos go, each as ``target_of`` says.
+
+    Raises:
+        UsageError: a target would replace one of the sources, or two would share a file.
+    """
+    targets = [target_of(source, output) for source in sources]
+    taken: dict[str, str | Path] = {}
+    for source, target in zip(sources, targets, strict=True):
+        for other in map(Path, sources):
+            if target.exists() and other.exists() and target.samefile(other):
+                raise UsageError(f"{source}: its output {target} would replace the input {other}: choose another -o")
+        other_source = taken.setdefault(folded(str(target.absolute())), source)
+        if other_source is not source:
+            raise UsageError(f"{other_source}, {source}: both would become {target}: restore them apart")
+    return targets
+
+
 def target_of(source: str | Path, output: str | Path | None = None) -> Path:
     """Where a restored video goes: ``clip.restored.mp4`` beside it, a file that is named, or into a folder.
 
@@ -84,7 +103,7 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
     source = Path(source)
     suffix = source.suffix if source.suffix.lower() in WRITTEN else ".mkv"
     if output is None:
-        target = source.with_name(f"{source.stem}.restored{suffix}")
+        target = source.with_name(shortened(f"{source.stem}.restored{suffix}"))
     elif Path(output).suffix.lower() in SUFFIXES:
         target = Path(output)
     else:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
@@ -47,6 +47,11 @@ class Job:
     share: float = 0.0
     begun: float | None = None
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    def answer(self, answer: Answer) -> None:
+        """Settles the future, unless whoever waited for it has gone away."""
+        with suppress(InvalidStateError):
+            self.future.set_result(answer)
 
     def left(self) -> float | None:
         """Seconds until it is done, by the share that is; None while there is nothing to go by."""
@@ -108,14 +113,14 @@ class Desk:
         with self._changed:
             if job in self._waiting:
                 self._waiting.remove(job)
-                job.future.set_result(Answer("stopped", "cancelled"))
+                job.answer(Answer("stopped", "cancelled"))
 
     def close(self) -> None:
         """Answers everybody who waits, ends the workers."""
         with self._changed:
             self._closed = True
             while self._waiting:
-                self._waiting.popleft().future.set_result(Answer("stopped", "the server is going down"))
+                self._waiting.popleft().answer(Answer("stopped", "the server is going down"))
             self._changed.notify_all()
         for thread in self._served:
             thread.join(timeout=GRACE + 5)
@@ -131,7 +136,7 @@ class Desk:
                 if answer is None:  # the process is not to be trusted any more
                     answer = worker.end(job, self.limits.seconds)
                     worker = None
-                job.future.set_result(_named(answer, job.order))
+                job.answer(_named(answer, job.order))
         finally:
             if worker is not None:
                 worker.close()

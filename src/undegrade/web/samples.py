@@ -43,7 +43,7 @@ class Samples:
                 source, self.folder / task, make_wish({"task": task}).for_load(), False, self.limits.pixels, True
             )
             try:
-                answer = await asyncio.wrap_future(self.desk.submit(order).future)
+                answer = await asyncio.shield(asyncio.wrap_future(self.desk.submit(order).future))
             except BusyError:
                 return None
             if answer.shown is not None:

@@ -98,13 +98,15 @@ def build(spec: Spec, config: Any) -> nn.Module:
 
 def _locate(source: str | Path) -> tuple[Path, WeightsCard | None]:
     path = Path(source)
-    if path.is_dir():
+    # A run's folder may bear the name of the weights that it was to better: ID means the known ones, ./ID the folder.
+    known = isinstance(source, str) and path.name == source and source in store.entries()
+    if path.is_dir() and not known:
         path = card_in(path)
     if path.suffix == ".toml" and path.is_file():
         card = store.read_card(path)
         return store.fetch(store.Stored(card, path.parent / card.file)), card
-    if isinstance(source, str) and not path.exists() and path.name == source and not path.suffix:
-        stored = store.find(source)
+    if known or (isinstance(source, str) and not path.exists() and path.name == source and not path.suffix):
+        stored = store.find(str(source))
         return store.fetch(stored), stored.card
     return path, None
 
