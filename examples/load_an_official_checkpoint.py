@@ -29,7 +29,7 @@ def main(path: str | None = None, task: str = "dehazing") -> None:
     restorer = undegrade.load(path, task=task)
     info = restorer.info
     print(f"{path}: {info['network']} {info['numbers']}, {info['paper'].splitlines()[0]}")
-    print("kept as safetensors:", undegrade.convert(path, "converted.safetensors", task=task))
+    print("kept as safetensors, with its card:", undegrade.convert(path, "converted.safetensors", task=task))
     print("result:", restorer(torch.rand(3, 64, 96)).shape)
 
 

@@ -19,7 +19,8 @@ def main(folder: str, scale: str = "2") -> None:
     for table in api.published(report):
         print(f"\n{table.title} ({table.ruler})")
         for method, psnr, ssim in table.rows:
-            print(f"  {method:<40}{psnr or 0:7.2f}{ssim or 0:9.4f}")
+            figures = (f"{psnr:.2f}" if psnr else "-", f"{ssim:.4f}" if ssim else "-")
+            print(f"  {method:<40}{figures[0]:>7}{figures[1]:>9}")
 
 
 if __name__ == "__main__":

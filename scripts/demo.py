@@ -1,4 +1,4 @@
-"""What `make demo` does: spoils three bundled photographs, restores them with the shipped weights, shows the gain.
+"""What `make demo` does: spoils four bundled photographs, restores them with the shipped weights, shows the gain.
 
 python scripts/demo.py                 the bundled samples, with PSNR
 python scripts/demo.py my-photo.jpg    any picture of yours

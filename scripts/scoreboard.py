@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import undegrade
+from undegrade import tasks
 from undegrade.weights.card import Score, WeightsCard
 
 ROOT = Path(__file__).parents[1]
@@ -163,7 +164,7 @@ def keep(row: Row, result: dict[str, Any]) -> None:
     line = {
         "row": row.id,
         "weights": result["weights"],
-        **{key: round(mean[key], 3) for key in ("psnr", "ssim", "input_psnr", "seconds")},
+        **{key: round(mean[key], 6) for key in ("psnr", "ssim", "input_psnr", "seconds")},
         "images": len(result["images"]),
         "commit": result["commit"],
         "date": result["date"],
@@ -217,13 +218,13 @@ def render() -> str:
         "by what a known method reaches on [the same part](#how-hard-the-parts-are).",
         "Written by `scripts/scoreboard.py` from the files in `docs/scores`; [protocols](protocols.md) says what each",
         "ruler measures. Floor and goal are dB, with a plus sign as gain over the input. Seconds are per picture, on",
-        "the machine that scored.",
+        "the machine that scored, beside whatever else ran there: for speeds see [Benchmarks](benchmarks.md).",
     ]
     known = list(rows())
     for task in dict.fromkeys(row.task for row in known):
         table = [line for row in known if row.task == task for line in _line(row)]
         if table:
-            lines += ["", f"## {task.replace('_', ' ').capitalize()}", "", *_HEAD, *table]
+            lines += ["", f"## {tasks.get(task).title}", "", *_HEAD, *table]
     lines += ["", "## How hard the parts are", "", *_hardness(known)]
     lines += ["", "## History", "", *_history()]
     return "\n".join(lines) + "\n"

@@ -190,6 +190,9 @@ def compare() -> None:
 
 def main() -> None:
     """Train, or compare."""
+    if not sys.argv[1:] or {"-h", "--help"} & set(sys.argv):
+        print(__doc__)
+        return
     Block.library = build()
     if sys.argv[1:] == ["--compare"]:
         compare()

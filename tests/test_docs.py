@@ -15,6 +15,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 PAGES = [page for page in PAGES if "_build" not in page.parts]
 SHELL = {"", "bash", "console", "sh"}
-PARSED = {"train", "serve", "bench", "export", "calibrate", "cluster"}
+PARSED = {"train", "serve", "bench", "export", "calibrate", "cluster", "prepare"}
 """Commands that are not run here; each has tests of its own."""
 ELSEWHERE = {"--backend", "--engine", "--device", "community.pth"}
 """Words of commands that need what is not here: another runtime, a cluster, a GPU, spandrel."""
@@ -145,16 +146,18 @@ def run_undegrade(words: list[str]) -> None:
     assert name in cli.commands.names(), f"there is no command {name}"
     if name.startswith("-"):
         return
+    group: Any = get_command(cli.application(name))
+    command, rest = group.commands[name], words[1:]
+    if hasattr(command, "commands"):
+        name, *rest = rest
+        command = command.commands[name]
     if name in PARSED or any(word in ELSEWHERE for word in words):
-        group: Any = get_command(cli.application(name))
-        group.commands[name].make_context(name, words[1:])
+        command.make_context(name, [*rest])
         if name == "train":
-            check_recipe(words[1:])
+            check_recipe(rest)
         return
-    group = get_command(cli.application(name))
-    command = group.commands[name]
     if not hasattr(command, "commands"):
-        given = command.make_context(name, words[1:]).params
+        given = command.make_context(name, [*rest]).params
         for key in INPUTS:
             value = given.get(key) or ()
             for path in value if isinstance(value, list | tuple) else [value]:
@@ -259,6 +262,11 @@ def test_a_task_page_shows_what_works_and_what_does_not(task: str) -> None:
                 assert picture.size == (728, 200)
     for weights in undegrade.list_weights(task=task):
         assert f"| `{weights}` |" in fails, "run `make gallery`"
+
+
+def test_the_page_of_commands_is_what_help_shows() -> None:
+    script = ROOT / "scripts/make_commands.py"  # run, it writes the page anew
+    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == run_path(str(script))["page"]()
 
 
 def test_the_site_builds(tmp_path: Path) -> None:

@@ -111,9 +111,10 @@ def test_failures_are_remembered_and_tried_again_on_demand(batch: Callable[..., 
     assert batch() == []
 
 
-def test_one_run_at_a_time_and_one_kind_of_run(tmp_path: Path) -> None:
+def test_one_run_at_a_time_and_one_kind_of_run(batch: Callable[..., list[Any]], tmp_path: Path) -> None:
     with Manifest(tmp_path / "m.db", {"sigma": 25}), pytest.raises(UsageError, match="another run uses"):
         Manifest(tmp_path / "m.db", {"sigma": 25})
+    assert len(batch()) == 4, "a call that did nothing binds nobody"
     with pytest.raises(UsageError, match="of another call"):
         Manifest(tmp_path / "m.db", {"sigma": 50})
     (tmp_path / "text.db").write_text("This is no database, but it is long enough to look like a file of one." * 20)

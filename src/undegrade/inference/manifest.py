@@ -201,12 +201,14 @@ class Manifest:
     def _same(self, settings: Mapping[str, Any]) -> None:
         entries = {"schema": str(SCHEMA), "settings": json.dumps(settings, sort_keys=True, default=str)}
         known = dict(self._execute("SELECT name, value FROM about"))
-        for name, value in entries.items():
-            if known and known.get(name) != value:
-                raise UsageError(
-                    f"{self.path}: the manifest of another call ({known.get(name)}): give another file, or the same "
-                    f"settings again"
-                )
+        other = [known.get(name) for name, value in entries.items() if known and known.get(name) != value]
+        if other and self._execute("SELECT 1 FROM files WHERE state != 'failed' LIMIT 1"):
+            raise UsageError(
+                f"{self.path}: the manifest of another call ({other[0]}): give another file, or the same settings again"
+            )
+        if other:  # of a call that did nothing, for example with a mistyped folder
+            self._execute("DELETE FROM files")
+            self._execute("DELETE FROM about")
         for row in entries.items():
             self._execute("INSERT OR IGNORE INTO about VALUES (?, ?)", *row)
 

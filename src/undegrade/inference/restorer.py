@@ -26,7 +26,7 @@ from undegrade.weights.card import WeightsCard
 __all__ = ["Restorer"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Restorer(AnyKind):
     """A network ready for pictures of any size. Keeps no state: the same picture gives the same result.
 
@@ -46,6 +46,10 @@ class Restorer(AnyKind):
     card: WeightsCard | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+
+    def __repr__(self) -> str:
+        what = f"task={self.task.name if self.task else None}, weights={self.card.id if self.card else None}"
+        return f"Restorer({what}, network={self.spec.name}, backend={self.backend.name})"
 
     @classmethod
     def from_module(
