@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from skimage import data
 
 import undegrade
-from undegrade import api, cli
+from undegrade import api, cli, tasks
 from undegrade.core.errors import InputError, UsageError
 from undegrade.engine import degrade as spoil
 from undegrade.engine.calibrate import Calibration, Row, calibrate
@@ -163,3 +164,15 @@ def test_the_clean_pictures_are_not_overwritten(folder: Path) -> None:
     with pytest.raises(UsageError, match="would replace an input"):
         list(api.degrade_files([folder], folder, "denoise"))
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("task", [name for name in undegrade.list_tasks() if tasks.get(name).degrade])
+def test_tiny_pictures_are_degraded_or_refused(task: str) -> None:
+    for size in ((1, 1), (2, 40)):
+        with contextlib.suppress(InputError):
+            assert api.degrade(np.full((*size, 3), 90, np.uint8), task).size
+
+
+def test_pictures_without_room_are_refused() -> None:
+    with pytest.raises(InputError, match="1 x 1 pixels are too few for the degradation of super_resolution"):
+        api.degrade(np.full((1, 1, 3), 90, np.uint8), "super_resolution")

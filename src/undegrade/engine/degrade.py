@@ -22,6 +22,9 @@ from undegrade.tasks import get as get_task
 
 __all__ = ["Done", "contact_sheet", "degrade", "degrade_files", "generator_for"]
 
+FEW = 16
+"""Pixels of a side below which a degradation may have no room."""
+
 
 def generator_for(seed: int, name: str) -> torch.Generator:
     """The randomness of the picture called ``name``: evaluation on synthetic sets uses the same."""
@@ -71,6 +74,11 @@ def _apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mapp
         if unknown is None:
             raise
         raise UsageError(f"{unknown[1]}: the degradation of {task.name} has no such strength") from None
+    except (ArithmeticError, IndexError, RuntimeError, ValueError) as error:
+        height, width = clean.shape[-2:]
+        if min(height, width) >= FEW:
+            raise
+        raise InputError(f"{width} x {height} pixels are too few for the degradation of {task.name}") from error
 
 
 @dataclass(frozen=True)

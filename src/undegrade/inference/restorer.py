@@ -158,7 +158,7 @@ class Restorer(AnyKind):
         if not torch.isfinite(x.sum()):
             raise InputError("NaN or infinity in the picture")
         prepared = self.task.prepare(x, **self.parameters) if self.task and self.task.prepare else x
-        if options.strength < 1 and prepared is not x:
+        if options.strength < 1 and self.task and self.task.prepare:
             raise UsageError(f"strength={options.strength}: a {self.spec.title} input is no picture to blend with")
         y = self._in_colours(prepared, lambda part: self._run(part, options, progress))
         if self.task and self.task.finish:
