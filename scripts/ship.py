@@ -1,6 +1,8 @@
 """Puts the weights of finished training runs into the package: `python scripts/ship.py runs/denoising_fast ...`
 
-`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe.
+`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe, with `--mean` the mean of
+the run and of the file that the package holds under that name: where a run began with that file and few pictures let
+both drift, their mean can be better than either.
 
 The averaged weights of the last checkpoint are packed in half precision under `src/undegrade/weights`, with the card
 that the run's recipe describes. Scores are added afterwards by `scripts/scoreboard.py`.
@@ -16,6 +18,7 @@ from undegrade import networks
 from undegrade.engine import checkpoint
 from undegrade.engine.recipe import Recipe, shipped_recipes
 from undegrade.engine.run import pack_run
+from undegrade.weights.load import load_network
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 
@@ -24,7 +27,9 @@ def main() -> None:
     """Pack every run that is named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="folders of finished runs, or FOLDER=RECIPE")
-    for wish in parser.parse_args().runs:
+    parser.add_argument("--mean", action="store_true", help="of the run and the file in the package")
+    told = parser.parse_args()
+    for wish in told.runs:
         run, _, name = wish.partition("=")
         state = checkpoint.load(Path(run) / "last.pt")
         recipe = Recipe.from_dict(state["recipe"])
@@ -37,6 +42,10 @@ def main() -> None:
         spec = networks.catalog.get(recipe.network)
         net = spec.build(spec.configure(recipe.preset, **recipe.numbers))
         net.load_state_dict(state["ema"])
+        if told.mean:
+            state["scores"] = {}  # those of the run are not the mean's
+            held = load_network(recipe.name).state_dict()
+            net.load_state_dict({key: (value + held[key]) / 2 for key, value in net.state_dict().items()})
         card = pack_run(net.eval(), recipe, state, WEIGHTS / "files", card_folder=WEIGHTS / "cards")
         print(f"{card.stem}: {(WEIGHTS / 'files' / f'{recipe.name}.safetensors').stat().st_size / 1e6:.2f} MB")
 
