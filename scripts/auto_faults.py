@@ -37,7 +37,7 @@ def made(photographs: Photographs, seed: int, number: int) -> tuple[Sample, Gene
     """Sample ``number``, the same whatever was made before, and the generator to go on drawing from."""
     generator = sample_generator(seed, number)
     main = _drawn(SHARES, generator)
-    sample = MAKERS[main](photographs, generator) if main in MAKERS else Sample(photographs.one(generator))
+    sample = MAKERS[main](photographs, generator)
     if main in (RAIN, HAZE, SNOW) and chance(generator, 0.3):  # taken large, shown small
         shrink = max(uniform(generator, 0.5, 1), min(1.0, 150 / min(sample.pixels.shape[-2:])))
         sample.pixels = round8(resized(sample.pixels, shrink))
@@ -59,6 +59,8 @@ def _grained(sample: Sample, main: int, generator: Generator) -> None:
         sigma = 5 * (70 / 5) ** uniform(generator, 0, 1)
     elif main != NOTHING and lot < 0.07:
         sigma = uniform(generator, 6, 20)
+        if sigma > 10 and main in (MOTION, DEFOCUS, HAZE):  # whoever sees both speaks of the noise as often
+            sample.main = UNKNOWN
     elif lot > 0.7:
         sigma = uniform(generator, 0, 2.5)
     else:
@@ -127,11 +129,24 @@ def _recoded(sample: Sample, generator: Generator) -> None:
     sample.pixels = jpeg(sample.pixels, generator, quality=[85, 98], twice=0.0)
 
 
+def _fine(photographs: Photographs, generator: Generator) -> Sample:
+    return Sample(photographs.large(generator))
+
+
+def _seen(photographs: Photographs, generator: Generator) -> Sample:
+    """What a fault that lies over everything may lie on: large or small, at times with a soft fore- or background."""
+    sample = Sample(photographs.large(generator))
+    if chance(generator, 0.25):
+        sample.pixels = defocus(sample.pixels, generator, radius=[1.5, 10], level=0.3)
+        sample.present[DEFOCUS] = UNKNOWN
+    return sample
+
+
 def _motion(photographs: Photographs, generator: Generator) -> Sample:
     lot = uniform(generator, 0, 1)
     if lot < 0.28:
         return photographs.pair("GoPro" if lot < 0.16 else "REDS", MOTION, generator)
-    sample = Sample(photographs.one(generator))
+    sample = Sample(photographs.large(generator))
     if lot < 0.5:
         name = choice(generator, ("camera_shake_estimated", "photo_blur_estimated", "usrnet12"))
         if name == "usrnet12":  # half of them are Gaussians: neither motion nor a lens
@@ -139,7 +154,7 @@ def _motion(photographs: Photographs, generator: Generator) -> Sample:
         kernels = photographs.root / "kernels" / f"{name}.npz"
         sample.spoil(MOTION, motion(sample.pixels, generator, kernels=kernels))
     else:
-        length = [5.0, 14.0] if lot < 0.65 else [10.0, 40.0]
+        length = [5.0, 14.0] if lot < 0.65 else [10.0, 60.0]
         sample.spoil(MOTION, motion(sample.pixels, generator, length=length))
     return sample
 
@@ -154,8 +169,8 @@ def _defocus(photographs: Photographs, generator: Generator) -> Sample:
         spoilt, clean = photographs.framed(pictures, generator)
         sample = Sample(clean)
     else:
-        sample = Sample(photographs.one(generator, photographs.photographs))
-        spoilt = defocus(sample.pixels, generator, radius=[1.5, 12], level=0.3)
+        sample = Sample(photographs.large(generator, photographs.photographs))
+        spoilt = defocus(sample.pixels, generator, radius=[1.5, 14], level=0.3)
     sample.spoil(DEFOCUS, spoilt)
     return sample
 
@@ -166,7 +181,7 @@ def _rain(photographs: Photographs, generator: Generator) -> Sample:
         sample = photographs.pair("rain800", RAIN, generator)
         sample.present[BLOCKS] = UNKNOWN
         return sample
-    sample = Sample(photographs.one(generator))
+    sample = _seen(photographs, generator)
     folder = photographs.root / "train_pairs"
     if lot < 0.4:
         wet = rain(sample.pixels, generator, layers=str(folder / "rain_streaks_garg"), gain=[0.5, 1.4])
@@ -210,7 +225,7 @@ def _haze(photographs: Photographs, generator: Generator) -> Sample:
         hazy, clean = photographs.framed(pictures, generator)
         sample = Sample(clean)
     else:
-        sample = Sample(photographs.one(generator))
+        sample = Sample(photographs.large(generator))
         hazy = haze(sample.pixels, generator, transmission=[0.2, 0.85], airlight=[0.55, 1.0], tint=tint)
     sample.spoil(HAZE, hazy, least=8)
     return sample
@@ -218,7 +233,7 @@ def _haze(photographs: Photographs, generator: Generator) -> Sample:
 
 def _snow(photographs: Photographs, generator: Generator) -> Sample:
     lot = uniform(generator, 0, 1)
-    sample = Sample(photographs.one(generator))
+    sample = _seen(photographs, generator)
     if lot < 0.35:
         snowy = snow(sample.pixels, generator)
     elif lot < 0.5:
@@ -243,6 +258,9 @@ def _flurry(clean: Tensor, generator: Generator) -> Tensor:
 
 
 MAKERS: dict[int, Callable[[Photographs, Generator], Sample]] = {
+    NOTHING: _fine,
+    NOISE: _seen,
+    BLOCKS: _seen,
     MOTION: _motion,
     DEFOCUS: _defocus,
     RAIN: _rain,

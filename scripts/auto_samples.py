@@ -98,13 +98,23 @@ class Photographs:
         pixels = self.framed([_read(choice(generator, files or self.clean))], generator)[0]
         return round8(_looks(pixels, generator))
 
-    def framed(self, planes: list[Tensor], generator: Generator, least: float = 0.5) -> list[Tensor]:
-        """The same window of every plane, at the same size."""
+    def large(self, generator: Generator, files: list[Path] | None = None) -> Tensor:
+        """Like ``one``, now and then a part of a photograph of many megapixels, whose pixels are soft."""
+        if not chance(generator, 0.2):
+            return self.one(generator, files)
+        pixels = self.framed([_read(choice(generator, files or self.clean))], generator, part=2)[0]
+        pixels = resized(pixels, uniform(generator, 1.5, 3))[:, :LARGEST, :LARGEST]
+        if chance(generator, 0.5):
+            pixels = pixels + uniform(generator, 0.3, 1) * (pixels - gaussian_blur(pixels, uniform(generator, 1, 2)))
+        return round8(_looks(pixels.clamp(0, 1), generator))
+
+    def framed(self, planes: list[Tensor], generator: Generator, least: float = 0.5, part: int = 1) -> list[Tensor]:
+        """The same window of every plane, at the same size; of ``part`` 2 a window of half the side, as it is."""
         height, width = planes[0].shape[-2:]
-        shrink = 1.0 if chance(generator, 0.55) else uniform(generator, least, 1)
+        shrink = 1.0 if part > 1 or chance(generator, 0.55) else uniform(generator, least, 1)
         shrink = min(max(shrink, 150 / min(height, width)), 1.0)
         rows, columns = (
-            min(side, int(min(LARGEST, integer(generator, 200, 800)) / shrink)) for side in (height, width)
+            min(side, int(min(LARGEST, integer(generator, 200, 800)) / shrink) // part) for side in (height, width)
         )
         # Most files were never cut, so their blocks begin in the corner.
         grid = 8 if chance(generator, 0.6) else 1

@@ -65,7 +65,7 @@ def _keep(photographs: Photographs, seed: int, numbers: range, file: Path) -> No
 def _shown(sample: Sample, generator: Generator) -> tuple[Tensor, Tensor]:
     """(1, CROPS, 3, S, S) spread over the picture, (1, 3, V, V)."""
     pixels = shown(sample.pixels)
-    corners = places(*pixels.shape[-2:])
+    corners = places(pixels)
     order = torch.randperm(len(corners), generator=generator)[:CROPS].tolist()
     chosen = [corners[order[index % len(order)]] for index in range(CROPS)]
     return crops(pixels, chosen)[None], round8(view(pixels))[None]

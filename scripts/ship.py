@@ -1,8 +1,8 @@
 """Puts the weights of finished training runs into the package: `python scripts/ship.py runs/denoising_fast ...`
 
-`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe, with `--mean` the mean of
-the run and of the file that the package holds under that name: where a run began with that file and few pictures let
-both drift, their mean can be better than either.
+`python scripts/ship.py runs/longer=denoising_fast` ships a run under the name of another recipe; with `--mean` the mean
+of the run and of the file that the package holds under that name: where a run began with that file and few pictures
+let both drift, their mean can be better than either.
 
 The averaged weights of the last checkpoint are packed in half precision under `src/undegrade/weights`, with the card
 that the run's recipe describes. Scores are added afterwards by `scripts/scoreboard.py`.

@@ -62,7 +62,7 @@ def spoilt(task: str, **strength: object) -> Tensor:
 
 @pytest.mark.parametrize("size", [(128, 128), (129, 700), (400, 136), (3000, 2000)])
 def test_crops_lie_inside_on_the_grid_of_jpeg_and_reach_the_edges(size: tuple[int, int]) -> None:
-    corners = places(*size)
+    corners = places(torch.rand(3, *size, generator=torch.Generator().manual_seed(0)))
     assert len(set(corners)) == len(corners) <= 16
     for axis in (0, 1):
         starts = [corner[axis] for corner in corners]
@@ -71,13 +71,20 @@ def test_crops_lie_inside_on_the_grid_of_jpeg_and_reach_the_edges(size: tuple[in
         assert all(start % 8 == 0 for start in starts)
 
 
+def test_crops_look_where_there_is_something_to_see() -> None:
+    calm = torch.full((3, 900, 900), 0.5)
+    assert len(places(calm)) <= 16
+    calm[:, 200:280, 600:680] = coffee(80, 80)
+    assert any(120 <= top <= 264 and 520 <= left <= 664 for top, left in places(calm)[9:])
+
+
 @pytest.mark.parametrize("shape", [(1, 40, 300), (3, 1, 1), (3, 200, 130)])
 def test_small_and_grey_pictures_are_shown_whole(shape: tuple[int, int, int]) -> None:
     pixels = shown(torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 3 - 1)
     assert pixels.shape[0] == 3
     assert min(pixels.shape[-2:]) >= CROP
     assert 0 <= float(pixels.min()) <= float(pixels.max()) <= 1
-    assert crops(pixels, places(*pixels.shape[-2:])).shape[1:] == (3, CROP, CROP)
+    assert crops(pixels, places(pixels)).shape[1:] == (3, CROP, CROP)
     assert view(pixels).shape == (3, VIEW, VIEW)
 
 

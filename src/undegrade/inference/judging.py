@@ -25,8 +25,12 @@ __all__ = ["CROP", "VIEW", "Diagnosis", "Finding", "crops", "diagnose", "open_ju
 
 CROP = 96
 VIEW = 192
-_MOST = 4
-"""Crops along each side of a large picture."""
+_EVEN = 3
+"""Crops along each side of a large picture that are spread evenly."""
+_BUSY = 7
+"""Crops more, where there is most to see: blur and rain do not show in a calm sky."""
+_GRID = 8
+"""Crops begin on the grid of the blocks in JPEG files."""
 
 CODED = 75
 """JPEG files of this quality and below show it, whatever the classifier thinks."""
@@ -125,7 +129,7 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
         raise InputError("NaN or infinity in the picture")
     pixels = shown(picture.pixels.cpu())
     with torch.inference_mode():
-        opinion = judge(crops(pixels, places(*pixels.shape[-2:]))[None], view(pixels)[None])
+        opinion = judge(crops(pixels, places(pixels))[None], view(pixels)[None])
     *cases, nothing = opinion.cases[0].softmax(dim=0).tolist()
     sure = dict(zip(FAULTS, opinion.present[0].sigmoid().tolist(), strict=True))
     strength = dict(zip(FAULTS, (opinion.strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
@@ -181,15 +185,35 @@ def shown(pixels: Tensor, side: int = CROP) -> Tensor:
     return pad(pixels, (0, max(0, side - width), 0, max(0, side - height)), "symmetric")
 
 
-def places(height: int, width: int, side: int = CROP) -> list[tuple[int, int]]:
-    """Top left corners of crops of ``side``: evenly spread, edge to edge, on the 8 x 8 grid that JPEG files have."""
-    return [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
+def places(pixels: Tensor, side: int = CROP) -> list[tuple[int, int]]:
+    """Top left corners of crops of ``side`` of a picture from ``shown``: some spread evenly, some at high contrast."""
+    height, width = pixels.shape[-2:]
+    corners = [(top, left) for top in _starts(height, side) for left in _starts(width, side)]
+    reach = side // _GRID
+    cells = F.avg_pool2d(pixels.mean(dim=0, keepdim=True)[None], _GRID)  # blur and noise change little of these
+    right, down = (F.pad(cells.diff(dim=dim).abs(), pads) for dim, pads in ((3, (0, 1)), (2, (0, 0, 0, 1))))
+    contrast = F.avg_pool2d(right + down, reach, 1)[0, 0]  # of the crop that begins in each cell
+    for top, left in corners:
+        _leave(contrast, top // _GRID, left // _GRID, reach // 2)
+    for _ in range(_BUSY):
+        best = int(contrast.argmax())
+        top, left = divmod(best, contrast.shape[1])
+        if contrast[top, left] < 0:
+            break
+        corners.append((top * _GRID, left * _GRID))
+        _leave(contrast, top, left, reach * 3 // 4)
+    return corners
+
+
+def _leave(contrast: Tensor, top: int, left: int, reach: int) -> None:
+    """No more crops that begin within ``reach`` cells of a chosen one."""
+    contrast[max(0, top - reach + 1) : top + reach, max(0, left - reach + 1) : left + reach] = -1
 
 
 def _starts(length: int, side: int) -> list[int]:
     room = max(0, length - side)
-    count = min(_MOST, -(-room // (side // 2)) + 1)
-    return sorted({round(room * index / max(1, count - 1)) // 8 * 8 for index in range(count)})
+    count = min(_EVEN, -(-room // (side // 2)) + 1)
+    return sorted({round(room * index / max(1, count - 1)) // _GRID * _GRID for index in range(count)})
 
 
 def crops(pixels: Tensor, corners: list[tuple[int, int]], side: int = CROP) -> Tensor:
