@@ -389,6 +389,13 @@ def list_weights(pattern: str = "*", task: str | None = None, network: str | Non
     ]
 
 
+def list_backends() -> list[str]:
+    """Names of the backends whose packages are installed; see ``undegrade.inference.runtimes``."""
+    from undegrade.inference.runtimes import installed
+
+    return installed()
+
+
 def weights_card(name: str) -> WeightsCard:
     """The card of known weights: network, task, licence, scores, limits.
 

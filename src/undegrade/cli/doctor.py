@@ -36,9 +36,9 @@ def command(as_json: Annotated[bool, typer.Option("--json", help="JSON instead o
 
 
 def _report() -> dict[str, Any]:
+    from undegrade import api
     from undegrade._version import __version__
     from undegrade.core.device import host_memory, threads
-    from undegrade.inference.runtimes import installed
 
     return {
         "schema": 1,
@@ -50,7 +50,7 @@ def _report() -> dict[str, Any]:
         "free_memory_mb": host_memory() >> 20,
         "devices": _devices(),
         "backends": {
-            name: _version({"compile": "torch", "onnx": "onnxruntime"}.get(name, name)) for name in installed()
+            name: _version({"compile": "torch", "onnx": "onnxruntime"}.get(name, name)) for name in api.list_backends()
         },
         "formats": _formats(),
         "weights": _weights(),
