@@ -312,15 +312,8 @@ def is_video(path: str | Path) -> bool:
     return Path(path).suffix.lower() in SUFFIXES
 
 
-def video_target(source: str | Path, output: str | Path | None = None) -> Path:
-    """Where ``restore`` writes a video; see ``undegrade.inference.video.target_of``."""
-    from undegrade.inference.video import target_of
-
-    return target_of(source, output)
-
-
 def video_targets(sources: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:
-    """Where ``restore`` writes several videos; see ``undegrade.inference.video.targets_of``."""
+    """Where ``restore`` writes videos; see ``undegrade.inference.video.targets_of``."""
     from undegrade.inference.video import targets_of
 
     return targets_of(sources, output)

@@ -131,10 +131,7 @@ def from_pil(image: Image.Image) -> Frame:
 def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tuple[str, ...], index: int) -> Frame:
     page = pages[chosen[index]]
     if not page.ours:
-        image = _open(data)
-        image.seek(chosen[index])
-        frame = from_pil(image)
-        return replace(frame, metadata=replace(frame.metadata, frames=len(chosen)), notes=(*notes, *frame.notes))
+        return _by_pillow(_open(data), notes, len(chosen), chosen[index])
     samples = tiff.decode(data, page)
     block, turned, dpi = exif.of_tiff(data, page.tags)
     icc, xmp = (_raw(page.tags.get(tag, b"")) for tag in (exif.ICC, exif.XMP))
@@ -158,7 +155,7 @@ def _deep_png(data: bytes, told: tuple[str, ...], index: int) -> Frame:
 
 
 def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: int) -> Frame:
-    if count > 1:
+    if index or count > 1:
         image.seek(index)
     frame = from_pil(image)
     return replace(frame, metadata=replace(frame.metadata, frames=count), notes=(*notes, *frame.notes))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
-__all__ = ["LONGEST", "folded", "printable", "shortened"]
+__all__ = ["LONGEST", "folded", "printable", "same_file", "shortened"]
 
 LONGEST = 255
 """Bytes that nearly every file system takes for one name."""
@@ -26,6 +26,11 @@ def folded(name: str) -> str:
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """Whether both names stand for one file that is there, links included."""
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def shortened(name: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.image import like, read, save
+from undegrade.core.names import same_file
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -115,7 +116,7 @@ def degrade_files(
         raise UsageError(f"two of the inputs have the same name and would share a file in {output}: degrade them apart")
     targets = [output if single else output / f"{source.stem}.png" for source in sources]
     for target in targets:
-        if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
+        if any(same_file(target, source) for source in sources):
             raise UsageError(f"{target}: the output would replace an input: choose another -o")
     for source, target in zip(sources, targets, strict=True):
         try:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from undegrade._version import __version__
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
-from undegrade.core.names import folded, shortened
+from undegrade.core.names import folded, same_file, shortened
 
 if TYPE_CHECKING:
     from undegrade.inference.auto import Auto
@@ -86,11 +86,11 @@ def targets_of(sources: Sequence[str | Path], output: str | Path | None = None) 
     taken: dict[str, str | Path] = {}
     for source, target in zip(sources, targets, strict=True):
         for other in map(Path, sources):
-            if target.exists() and other.exists() and target.samefile(other):
+            if same_file(target, other):
                 raise UsageError(f"{source}: its output {target} would replace the input {other}: choose another -o")
-        other_source = taken.setdefault(folded(str(target.absolute())), source)
-        if other_source is not source:
-            raise UsageError(f"{other_source}, {source}: both would become {target}: restore them apart")
+        first = taken.setdefault(folded(str(target.absolute())), source)
+        if first is not source:
+            raise UsageError(f"{first}, {source}: both would become {target}: restore them apart")
     return targets
 
 
@@ -110,7 +110,7 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
         target = Path(output) / f"{source.stem}{suffix}"
     if target.suffix.lower() not in WRITTEN:
         raise UsageError(f"{target}: written are {', '.join(sorted(WRITTEN))}; .mkv holds everything")
-    if target.exists() and source.exists() and target.samefile(source):
+    if same_file(target, source):
         raise UsageError(f"{target}: the output would replace the input: choose another -o")
     return target
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from undegrade.core.errors import UsageError
+from undegrade.core.names import same_file
 from undegrade.weights.load import open_weights
 from undegrade.weights.pack import pack
 
@@ -41,7 +42,7 @@ def convert(
     output = Path(output)
     if output.suffix != ".safetensors":
         raise UsageError(f"output={output}: give a name that ends in .safetensors")
-    if output.exists() and Path(checkpoint).exists() and output.samefile(checkpoint):
+    if same_file(output, Path(checkpoint)):
         raise UsageError(f"output={output}: is the checkpoint itself; give another name")
     loaded = open_weights(checkpoint, network, preset)
     presets = [name for name, config in loaded.spec.presets.items() if config == loaded.config]
