@@ -22,6 +22,11 @@ def sizes_of(layer: PyramidAttention, x: Tensor) -> list[Tensor]:
     return [x, *(layer.resize(x, 1 - level / 10) for level in range(1, LEVELS))]
 
 
+def branch(layers: nn.Sequential, x: Tensor) -> Tensor:
+    convolution, activation = layers
+    return F.prelu(convolution(x), activation.weight)
+
+
 def patches(maps: list[Tensor]) -> Tensor:
     """(B, 9 C, all positions)."""
     return torch.cat([F.unfold(features, 3, padding=1) for features in maps], 2)
@@ -29,16 +34,23 @@ def patches(maps: list[Tensor]) -> Tensor:
 
 def unfolded(layer: PyramidAttention, x: Tensor) -> Tensor:
     sizes = sizes_of(layer, x)
-    keys, values = patches([layer.key(size) for size in sizes]), patches([layer.value(size) for size in sizes])
+    keys, values = (
+        patches([branch(layer.key, size) for size in sizes]),
+        patches([branch(layer.value, size) for size in sizes]),
+    )
     keys = keys / keys.norm(dim=1, keepdim=True).clamp_min(NORM_FLOOR)
-    weights = torch.softmax(SHARPNESS * patches([layer.query(x)]).transpose(1, 2) @ keys, -1)
+    weights = torch.softmax(SHARPNESS * patches([branch(layer.query, x)]).transpose(1, 2) @ keys, -1)
     pasted = F.fold((weights @ values.transpose(1, 2)).transpose(1, 2), x.shape[-2:], 3, padding=1)
     return pasted / 4 + layer.residual * x
 
 
 def published(layer: PyramidAttention, x: Tensor) -> Tensor:
     sizes = sizes_of(layer, x)
-    query, keys, values = layer.query(x), [layer.key(size) for size in sizes], [layer.value(size) for size in sizes]
+    query, keys, values = (
+        branch(layer.query, x),
+        [branch(layer.key, size) for size in sizes],
+        [branch(layer.value, size) for size in sizes],
+    )
     pasted = []
     for i in range(x.shape[0]):
         kernels = patches([key[i : i + 1] for key in keys]).squeeze(0).t()
@@ -54,7 +66,7 @@ def panet(net: PANet, x: Tensor) -> Tensor:
     def through(blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
         for block in blocks:
             assert isinstance(block, ResidualBlock)
-            x = x + block.factor * block.conv2(net.activation(block.conv1(x)))
+            x = x + block.factor * block.conv2(F.prelu(block.conv1(x), net.activation.weight))
         return x
 
     shallow = net.head(x)

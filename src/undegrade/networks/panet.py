@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.edsr import ResidualBlock, attention_names, block_names, conv, official_blocks
+from undegrade.networks.layers.prelu import PReLU
 from undegrade.networks.layers.pyramid import PyramidAttention
 
 __all__ = ["SPEC", "PANet", "PanetConfig"]
@@ -56,7 +57,7 @@ class PANet(nn.Module):
         self.after = nn.ModuleList([ResidualBlock(width) for _ in range(half)])
         self.merge = conv(width, width)
         self.tail = conv(width, config.colors)
-        self.activation = nn.PReLU()  # one slope for all blocks
+        self.activation = PReLU()  # one slope for all blocks
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) in 0..1, H and W from 2 -> same shape, unclamped."""

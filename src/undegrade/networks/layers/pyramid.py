@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from undegrade.core.memory import place
+from undegrade.networks.layers.prelu import PReLU
 
 __all__ = ["KeyLine", "PyramidAttention", "attend"]
 
@@ -48,6 +49,7 @@ NUMBERS_PER_ROW = 400_000
 NUMBERS_PER_GPU_ROW = 8_000_000
 # but no fewer than these: up to four more are computed on top.
 LEAST_COLUMNS = 24
+softmax_slope = torch.ops.aten._softmax_backward_data
 
 
 class PyramidAttention(nn.Module):
@@ -67,7 +69,7 @@ class PyramidAttention(nn.Module):
         super().__init__()
 
         def branch(width: int) -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(features, width, 1), nn.PReLU())
+            return nn.Sequential(nn.Conv2d(features, width, 1), PReLU())
 
         self.query = branch(match_features)
         self.key = branch(match_features)
@@ -205,9 +207,7 @@ class _Attend(torch.autograd.Function):
                     weights, products = both.numbers
                     torch.addcmul(closed, scores, factors, out=weights)
                     torch.softmax(weights, -1, out=weights)
-                    # softmax: d score = a (d a - sum of a d a)
-                    torch.mul(weights, slopes, out=products)
-                    products.addcmul_(weights, products.sum(-1, keepdim=True), value=-1)
+                    softmax_slope.out(slopes, weights, -1, weights.dtype, grad_input=products)
                     grad_factor += scores.mul_(products)[:, strip.inner].sum(1).unsqueeze(2)
                     products.mul_(factors)
                     yield both
@@ -275,8 +275,9 @@ class Row:
 def row_products(left: Tensor, right: Tensor, line: KeyLine) -> Iterator[Row]:
     """For every row: (B, H, n, c) and (B, line, c) -> H times (B, n, line), all in the same memory."""
     row = Row(left.new_empty(left.shape[0], left.shape[2], line.length), line)
+    right = right.transpose(1, 2).contiguous()  # once, not for every row
     for pixels in left.unbind(1):
-        torch.bmm(pixels, right.transpose(1, 2), out=row.numbers)
+        torch.bmm(pixels, right, out=row.numbers)
         yield row
 
 
