@@ -454,3 +454,37 @@ def test_a_resolution_that_is_none_is_left_out(resolution: tuple[int, int]) -> N
     entries[282] = entries[283] = TiffImagePlugin.IFDRational(*resolution)
     entries[296] = 2
     assert exif.dpi(entries.tobytes()) is None
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_the_clear_level_of_a_grey_png_of_few_bits(bits: int) -> None:
+    levels = np.arange(8) % 2**bits
+    row = int("".join(f"{level:0{bits}b}" for level in levels), 2).to_bytes(bits)
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    chunks = {
+        b"IHDR": struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0),
+        b"tRNS": struct.pack(">H", 1),
+        b"IDAT": zlib.compress(b"\0" + row),
+        b"IEND": b"",
+    }
+    data = png16.SIGNATURE + b"".join(chunk(kind, content) for kind, content in chunks.items())
+    frame = next(decode.decode(data)[1])
+    assert np.array_equal(frame.samples[0, :, 0], levels * (255 // (2**bits - 1)))
+    assert np.array_equal(frame.samples[0, :, 1], np.where(levels == 1, 0, 255))
+
+
+def test_exif_whose_directory_lies_nowhere_is_told(tmp_path: Path) -> None:
+    data = photograph(tmp_path / "a.jpg").read_bytes()
+    start = data.index(b"Exif\0\0") + 6
+    assert not next(decode.decode(data)[1]).notes
+    frame = next(decode.decode(data[: start + 4] + b"\x7f" * 4 + data[start + 8 :])[1])
+    assert frame.metadata.exif == b""
+    assert frame.notes == ("the EXIF block is damaged and is left out",)
+
+
+def test_big_tiff_of_the_other_byte_order_is_one_line() -> None:
+    with pytest.raises(InputError, match="BigTIFF with the high byte first"):
+        decode.decode(b"MM\0+" + struct.pack(">HHQQ", 8, 0, 16, 0))

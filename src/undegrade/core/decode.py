@@ -88,6 +88,9 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
             moving = png16.is_animation(data)
             return 1, partial(_deep_png, data, ("the further frames of this animation are left out",) if moving else ())
     image = _open(data)
+    if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+        bits = png16.header(data)[2]
+        image.info["transparency"] *= 255 // (2**bits - 1)  # Pillow widens the samples, not this one
     _refuse_bombs(image.width * image.height, max_pixels)  # counting frames may decode them
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     _refuse_bombs(image.width * image.height * count, max_pixels)

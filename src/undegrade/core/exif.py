@@ -8,7 +8,7 @@ import re
 import struct
 import zlib
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
@@ -47,9 +47,16 @@ speak of how the input file stores it and would be wrong in the output."""
 def of_image(image: Image.Image) -> bytes | None:
     """A PIL image's EXIF block, orientation and storage tags left out; empty if it has none, None if it is damaged."""
     try:
-        return _block(image.getexif())
+        return None if _astray(image.info.get("exif", b"")) else _block(image.getexif())
     except Exception:  # Pillow raises nearly anything on damaged directories
         return None
+
+
+def _astray(block: bytes) -> bool:
+    """Whether the main directory is said to begin beyond the block's end, where Pillow finds no entries."""
+    block = block.removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if block[:2] == b"II" else "big"
+    return bool(block) and int.from_bytes(block[4:8], order) + 2 > len(block)
 
 
 def of_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[bytes, int, tuple[float, float] | None]:

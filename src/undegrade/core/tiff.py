@@ -79,8 +79,10 @@ def pages(data: bytes) -> list[Page]:
     """The tags of every page.
 
     Raises:
-        InputError: the file's structure is damaged.
+        InputError: the file's structure is damaged, or it is a BigTIFF of the rare byte order that Pillow cannot read.
     """
+    if data[:4] == b"MM\0+":
+        raise InputError("BigTIFF with the high byte first is not handled; convert the file")
     found, seen = [], set()
     try:
         file = io.BytesIO(data)
