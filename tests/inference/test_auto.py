@@ -273,6 +273,18 @@ def test_each_picture_of_a_batch_is_judged_alone(auto: Auto) -> None:
     assert not torch.equal(auto.tensor(batch)[1], batch[1])
 
 
+def test_batches_of_other_channels_are_refused(auto: Auto) -> None:
+    for channels in (2, 4, 5):
+        with pytest.raises(
+            UsageError, match=rf"tensor of shape \(1, {channels}, 64, 64\): must be \(B, 1 or 3, H, W\)"
+        ):
+            auto.tensor(torch.zeros(1, channels, 64, 64))
+
+
+def test_it_is_shown_in_one_line(auto: Auto) -> None:
+    assert repr(auto) == f"Auto(weights={auto.card.id})"
+
+
 def test_it_may_stand_in_a_chain() -> None:
     chain = load("auto,sr", scale=2, device="cpu")
     assert chain.scale == 2

@@ -114,6 +114,11 @@ def test_chain_by_names(own, monkeypatch):
         ("denoise", {"weights": "mine_rain"}, UsageError, "mine_rain are for deraining"),
         ("mine_rain", {"weights": "mine_rain"}, UsageError, "give the weights once"),
         ("mine_rain", {"depth": 3}, UnknownNameError, "number of m3snet 'depth'"),
+        ("super_resolution_x3_fast", {"scale": 2}, UsageError, r"scale=2: the weights super_\w+ enlarge 3 times"),
+        ("", {}, UnknownNameError, "unknown task or weights ''"),
+        (["denoise", "derain"], {}, UsageError, r"what=\['denoise', 'derain'\]: .*'derain,denoise'"),
+        (None, {"task": ["denoise"]}, UsageError, r"task=\['denoise'\]"),
+        (None, {"weights": 5}, UsageError, "weights=5: give a name"),
         ("mine_rain", {"dtype": "int8"}, UsageError, "dtype=int8"),
         ("none.pth", {}, WeightsError, "no such file"),
     ],
@@ -121,6 +126,11 @@ def test_chain_by_names(own, monkeypatch):
 def test_wrong_wishes(own, what, wish, error, message):
     with pytest.raises(error, match=message):
         load(what, **wish)
+
+
+def test_weights_that_enlarge_as_asked():
+    assert load("super_resolution_x3_fast", scale=3).scale == 3
+    assert load("super_resolution_x3_fast").scale == 3
 
 
 def test_a_folder_of_the_name_of_weights_is_not_meant(own, tmp_path, monkeypatch):

@@ -218,16 +218,28 @@ def test_one_channel_mosaic_gives_the_colour_picture_of_the_zero_filled_form(pro
     ("options", "message"),
     [
         ({"tile": 3}, "tile=3"),
-        ({"tile": "big"}, "tile=big"),
+        ({"tile": "big"}, "tile='big': choose auto, official, None"),
         ({"strength": 1.5}, "strength=1.5"),
         ({"ensemble": 4}, "ensemble=4"),
         ({"max_memory": 0}, "max_memory=0"),
+        ({"max_memory": float("nan")}, "max_memory=nan"),
         ({"tiles": 8}, "tiles"),
     ],
 )
 def test_wrong_options(probe, picture, options, message):
     with pytest.raises(UsageError, match=message):
         probe().tensor(picture(8, 8), **options)
+
+
+def test_options_may_be_numbers_of_numpy(probe, picture):
+    x = picture(70, 80)
+    given = {
+        "tile": np.int64(32),
+        "strength": np.float32(0.5),
+        "ensemble": np.int64(1),
+        "max_memory": np.int64(1 << 30),
+    }
+    assert torch.equal(probe().tensor(x, **given), probe().tensor(x, tile=32, strength=0.5))
 
 
 def test_wrong_input(probe, picture):

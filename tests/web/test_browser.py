@@ -196,6 +196,27 @@ def test_many_pictures_come_back_in_a_zip(
         assert {archive.read(name) for name in archive.namelist()} == {by_command(photo, "-t", "dejpeg")}
 
 
+def test_what_goes_on_in_one_tab_does_not_concern_the_other(
+    page: Any, server: Served, photo: Path, tmp_path: Path
+) -> None:
+    with Image.open(photo) as small:
+        small.resize((800, 600)).save(tmp_path / "large.png")
+    page.goto(f"{server.address}/jpeg_artifacts")
+    page.get_by_role("tab", name="Many pictures").click()
+    page.set_input_files(".ud-drop-many input[type=file]", [tmp_path / "large.png", photo])
+    page.wait_for_selector(".ud-drop-many :text('large')")
+    page.wait_for_timeout(1000)
+    page.click("button.ud-start-many:visible")
+    page.wait_for_selector(":text('1 of 2: large.png')")
+    page.get_by_role("tab", name="One picture").click()
+    page.set_input_files(".ud-drop input[type=file]", photo)
+    page.wait_for_selector(".ud-drop :text('.jpg')")
+    page.click("button.ud-start:visible")
+    wait_for_result(page)
+    page.get_by_role("tab", name="Many pictures").click()
+    page.wait_for_selector(":text('2 of 2 pictures restored')")
+
+
 def test_api_page(page: Any, server: Served, photo: Path) -> None:
     page.goto(f"{server.address}/api/docs")
     page.wait_for_selector("article:has-text('/api/restore')")

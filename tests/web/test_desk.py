@@ -63,6 +63,31 @@ def test_full_queue_cancelling_and_closing(desk: Desk, tmp_path: Path) -> None:
     assert waiting.future.result(0).error == "the server is going down"
 
 
+def test_who_is_before(tmp_path: Path) -> None:
+    desk = Desk(Limits(workers=2), "cpu", fake)
+    served = [desk.submit(order(tmp_path, "tiles")) for _ in range(2)]
+    for job in served:
+        until_begun(job)
+    waiting = [desk.submit(order(tmp_path, "done")) for _ in range(2)]
+    assert [desk.place(job) for job in (*served, *waiting)] == [0, 0, 2, 3]
+    for job in served:
+        desk.cancel(job)
+    assert [job.future.result(20).status for job in waiting] == ["done", "done"]
+    desk.close()
+
+
+def test_no_worker_can_be_started(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    assert desk.submit(order(tmp_path, "crash")).future.result(60).status == "broken"
+    with monkeypatch.context() as patch:
+        patch.setattr(desks, "_Worker", refuse)
+        answer = desk.submit(order(tmp_path, "done")).future.result(20)
+        assert (answer.status, "try again later" in answer.error) == ("broken", True)
+    assert desk.submit(order(tmp_path, "done")).future.result(60).status == "done"
+
+
 def test_what_never_ends_is_given_up(tmp_path: Path) -> None:
     desk = Desk(Limits(seconds=0.5), "cpu", fake)
     hanging, next_one = desk.submit(order(tmp_path, "hang")), desk.submit(order(tmp_path, "done"))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import signal
 import socket
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -17,8 +20,11 @@ import pytest
 from PIL import Image
 from served import Served
 
+from undegrade.core.errors import UsageError
+
 pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
 httpx = pytest.importorskip("httpx")
+uvicorn = pytest.importorskip("uvicorn")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +109,15 @@ def test_forms_that_are_none(client: Any) -> None:
         assert (answer.status_code, "/api/docs" in answer.json()["error"]) == (404, True)
 
 
+def test_forms_in_other_spellings(client: Any) -> None:
+    head = b'--b\r\nContent-Disposition: form-data; name="task"\r\n\r\ndejpeg\r\n'
+    head += b'--b\r\nContent-Disposition: form-data; name="picture"; filename="a\\ud800.png"\r\n\r\n'
+    content = head + png() + b"\r\n--b--\r\n"
+    for kind, status in (("Multipart/Form-Data", 200), ("multipart/form-data; charset=unicode_escape", 400)):
+        answer = client.post("/api/restore", content=content, headers={"content-type": f"{kind}; boundary=b"})
+        assert answer.status_code == status, answer.text
+
+
 def test_tasks_and_docs_need_nothing_from_outside(client: Any) -> None:
     tasks = client.get("/api/tasks").json()
     assert tasks["schema"] == 1
@@ -173,6 +188,61 @@ def test_ctrl_c_answers_and_removes_the_files(serve: Callable[..., Served]) -> N
         assert answer.status_code == 200
     served.process.send_signal(2)
     assert served.process.wait(60) in (0, 130, -2)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_ended_by_others_it_removes_the_files_too(
+    serve: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    served = serve()
+    assert list(tmp_path.glob("undegrade-*"))
+    served.process.send_signal(getattr(signal, name))
+    assert served.process.wait(60) == 128 + signal.SIGTERM
+    assert not list(tmp_path.glob("undegrade-*"))
+
+
+def test_what_the_machine_does_not_have_is_told_at_once(server: Served) -> None:
+    from undegrade.web.server import serve
+
+    def ready(address: str) -> None:
+        raise AssertionError(f"it started at {address}")
+
+    with pytest.raises(UsageError, match="device=nonsense: not available here"):
+        serve("127.0.0.1", 0, device="nonsense", ready=ready)
+    with pytest.raises(UsageError, match="choose another --port or --host"):
+        serve("127.0.0.1", urlsplit(server.address).port or 0, ready=ready)
+
+
+def test_a_port_is_taken_before_the_page_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from undegrade.web import server as servers
+
+    class StopError(Exception):
+        pass
+
+    def made(*_: object, **__: object) -> None:
+        raise StopError
+
+    opened: list[socket.socket] = []
+    real = socket.socket
+    monkeypatch.setattr(servers, "make_app", made)
+    monkeypatch.setattr(servers, "Desk", lambda *_: SimpleNamespace(close=lambda: None))
+    monkeypatch.setattr(servers.socket, "socket", lambda *kind: opened.append(real(*kind)) or opened[-1])
+    with pytest.raises(StopError):
+        servers.serve("127.0.0.1", 0)
+    (listening,) = opened
+    assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    listening.close()
+
+
+def test_old_files_go_although_nobody_comes() -> None:
+    from undegrade.web.server import CLEAR, _Server
+
+    looked: list[int] = []
+    server = _Server(uvicorn.Config(app=lambda: None), lambda: None, lambda: looked.append(1))
+    for counter in range(CLEAR + 1):
+        asyncio.run(server.on_tick(counter))
+    assert len(looked) == 2
 
 
 def test_page_of_every_task(client: Any) -> None:

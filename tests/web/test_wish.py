@@ -16,6 +16,7 @@ def test_form_fields_become_arguments_of_load() -> None:
     assert wish.for_load() == {"task": "denoise", "sigma": 25.0, "strength": 0.5, "ensemble": 8}
     assert make_wish({}).for_load() == {"task": default_task(), "strength": 1.0, "ensemble": 1}
     assert make_wish({"weights": "deraining_fast"}).for_load()["task"] is None
+    assert make_wish({"scale": "3"}).for_load()["task"] is None  # as everywhere, the parameter tells the task
     assert make_wish({"keep_format": "true"}).keep_format
 
 
@@ -42,3 +43,5 @@ def test_refused(fields: dict[str, Any], error: type[Exception], text: str) -> N
 def test_limits_are_positive() -> None:
     with pytest.raises(UsageError, match="queue=0"):
         Limits(queue=0)
+    with pytest.raises(UsageError, match="seconds=nan"):
+        Limits(seconds=float("nan"))

@@ -23,7 +23,7 @@ from undegrade.weights.card import WeightsCard
 __all__ = ["Auto"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Auto(AnyKind):
     """A classifier and the restorers that it may call.
 
@@ -38,6 +38,9 @@ class Auto(AnyKind):
     card: WeightsCard
     restorer: Callable[[str], Restorer]
     options: Options = field(default_factory=Options)
+
+    def __repr__(self) -> str:
+        return f"Auto(weights={self.card.id})"
 
     @property
     def info(self) -> dict[str, Any]:
@@ -81,8 +84,8 @@ class Auto(AnyKind):
 
         Raises:
             InputError: NaN or infinity in a picture.
-            UsageError: another shape, or an empty one.
+            UsageError: another shape, an empty one, or neither one channel nor three.
         """
-        if x.ndim != 4 or 0 in x.shape:
-            raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, C, H, W)")
+        if x.ndim != 4 or 0 in x.shape or x.shape[1] not in (1, 3):
+            raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, 1 or 3, H, W)")
         return torch.stack([self.pixels(Picture(one.float()), progress=progress, **options) for one in x])

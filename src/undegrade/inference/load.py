@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +84,12 @@ def _meaning(
     what: str | Path | None, task: str | None, weights: str | Path | None
 ) -> tuple[list[Task], str | None, str | Path | None]:
     """(several tasks, one task, weights): exactly one of the first two may be given by ``what``."""
+    for name, value in (("what", what), ("weights", weights), ("task", task)):
+        if not (value is None or isinstance(value, str) or (isinstance(value, PathLike) and name != "task")):
+            raise UsageError(f"{name}={value!r}: give a name; several tasks as one text, 'derain,denoise'")
     words = [word.strip() for word in task.split(",")] if task else []
     if what is not None:
-        named = what in store.entries() or (what not in _task_names() and Path(what).exists())
+        named = what in store.entries() or (what not in ("", *_task_names()) and Path(what).exists())
         if isinstance(what, Path) or Path(what).suffix or named:
             if weights is not None:
                 raise UsageError(f"{what}, weights={weights}: give the weights once")
@@ -198,6 +202,9 @@ def _restorer(
     )
     if task is not None and card.task and task.name != card.task:
         raise UsageError(f"task={task.name}: the weights {card.id} are for {card.task}")
+    scale = loaded.spec.scale(loaded.config)
+    if parameters.get("scale", scale) != scale:
+        raise UsageError(f"scale={parameters['scale']}: the weights {card.id} enlarge {scale} times: name others")
     card = card if card.task or task is None else replace(card, task=task.name)
     return Restorer.from_module(
         loaded.module, loaded.spec, loaded.config, task, card=card, parameters=parameters, **how

@@ -159,7 +159,9 @@ class Restorer(AnyKind):
             raise InputError("NaN or infinity in the picture")
         prepared = self.task.prepare(x, **self.parameters) if self.task and self.task.prepare else x
         if options.strength < 1 and self.task and self.task.prepare:
-            raise UsageError(f"strength={options.strength}: a {self.spec.title} input is no picture to blend with")
+            raise UsageError(
+                f"strength={options.strength}: what {self.task.name} takes is no picture to blend with: leave it at 1"
+            )
         y = self._in_colours(prepared, lambda part: self._run(part, options, progress))
         if self.task and self.task.finish:
             y = self.task.finish(y, **self.parameters)

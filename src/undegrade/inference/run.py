@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -62,9 +64,13 @@ class Options:
     max_memory: int | None = None
 
     def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, np.generic):  # numpy's numbers are as good as any
+                object.__setattr__(self, name, value.item())
         if not (self.tile in ("auto", "official", None) or (isinstance(self.tile, int) and self.tile >= tiling.FADE)):
             raise UsageError(
-                f"tile={self.tile}: choose auto, official, none, or a side of at least {tiling.FADE} pixels"
+                f"tile={self.tile!r}: choose auto, official, None (--tile none), or a side of at least {tiling.FADE} "
+                "pixels"
             )
         for name in ("strength", "ensemble", "max_memory"):
             value = getattr(self, name)
@@ -74,7 +80,7 @@ class Options:
             raise UsageError(f"strength={self.strength}: must lie in 0-1")
         if self.ensemble not in (1, 8):
             raise UsageError(f"ensemble={self.ensemble}: choose 1 or 8")
-        if self.max_memory is not None and self.max_memory <= 0:
+        if self.max_memory is not None and not 0 < self.max_memory < inf:
             raise UsageError(f"max_memory={self.max_memory}: give a positive number of bytes")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +26,7 @@ GRACE = 2.0
 START = 120.0
 """Seconds for a worker process to start."""
 TICK = 0.25
+NO_WORKER = Answer("broken", "no process can be started for the restoration: try again later")
 
 
 class BusyError(UndegradeError):
@@ -74,6 +76,7 @@ class Desk:
         self._waiting: deque[Job] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._serving = 0
         self._served = [threading.Thread(target=self._serve, daemon=True) for _ in range(limits.workers)]
         for thread in self._served:
             thread.start()
@@ -89,9 +92,9 @@ class Desk:
         return self._closed or len(self._waiting) >= self.limits.queue
 
     def place(self, job: Job) -> int:
-        """How many are before this job, 0 when it is being served."""
+        """How many are before this job: those that wait and those that are being served; 0 when it is itself."""
         with self._changed:
-            return self._waiting.index(job) + 1 if job in self._waiting else 0
+            return self._waiting.index(job) + self._serving if job in self._waiting else 0
 
     def submit(self, order: Order) -> Job:
         """Queues an order.
@@ -126,26 +129,41 @@ class Desk:
             thread.join(timeout=GRACE + 5)
 
     def _serve(self) -> None:
-        worker: _Worker | None = _Worker(self.target, self.device)
+        worker = self._started()
         try:
             while (job := self._next()) is not None:
                 if worker is None or not worker.process.is_alive():
-                    worker = _Worker(self.target, self.device)
+                    worker = self._started()
                 job.begun = time.monotonic()
-                answer = self._follow(job, worker)
-                if answer is None:  # the process is not to be trusted any more
-                    answer = worker.end(job, self.limits.seconds)
-                    worker = None
+                if worker is None:
+                    answer = NO_WORKER
+                elif (said := self._follow(job, worker)) is not None:
+                    answer = said
+                else:  # the process is not to be trusted any more
+                    answer, worker = worker.end(job, self.limits.seconds), None
+                with self._changed:
+                    self._serving -= 1
                 job.answer(_named(answer, job.order))
         finally:
             if worker is not None:
                 worker.close()
 
+    def _started(self) -> _Worker | None:
+        """A worker; None where the system gives no more processes, memory or pipes just now."""
+        try:
+            return _Worker(self.target, self.device)
+        except OSError as error:
+            print(f"undegrade: no worker process can be started ({error})", file=sys.stderr)
+            return None
+
     def _next(self) -> Job | None:
         with self._changed:
             while not self._waiting and not self._closed:
                 self._changed.wait()
-            return self._waiting.popleft() if self._waiting else None
+            if not self._waiting:
+                return None
+            self._serving += 1
+            return self._waiting.popleft()
 
     def _follow(self, job: Job, worker: _Worker) -> Answer | None:
         """The worker's answer; None when it crashed, or was to stop and did not."""

@@ -120,7 +120,7 @@ class Guard:
             raise Refusal(403, f"host {name[:80]!r} is not this server's: start it with --allow-host to serve a name")
         if method not in ("GET", "HEAD"):
             origin, site = _header(scope, "origin"), _header(scope, "sec-fetch-site")
-            if site in ("cross-site", "same-site") or (origin and urlsplit(origin).netloc.lower() != host.lower()):
+            if site in ("cross-site", "same-site") or (origin and _host_of(origin) != host.lower()):
                 raise Refusal(403, "requests from other web sites are not taken")
         if self.token is not None:
             self._ask_for_token(scope)
@@ -131,7 +131,7 @@ class Guard:
 
     def _ask_for_token(self, scope: Message) -> None:
         assert self.token is not None
-        given = _header(scope, "authorization").removeprefix("Bearer ").encode()
+        given = _header(scope, "authorization").removeprefix("Bearer ").encode("latin-1")  # the bytes as they came
         if hmac.compare_digest(given, self.token) or hmac.compare_digest(_cookie(scope), self.cookie):
             return
         page = scope["path"] in self.pages and scope["method"] in ("GET", "HEAD")
@@ -150,7 +150,7 @@ class _Body:
         self.guard, self.limits, self._receive = guard, guard.limits, receive
         path, length = scope["path"], _header(scope, "content-length")
         self.announced, self.json = int(length) if length.isdecimal() else -1, path in JSON_PATHS
-        self.most = LARGEST_JSON if self.json else self.limits.request
+        self.most = LARGEST_JSON if self.json else max(self.limits.request, self.limits.upload + LARGEST_JSON)
         if path == "/api/restore":
             self.most = self.limits.upload + LARGEST_JSON  # the form's own lines
         self.received = 0
@@ -214,7 +214,7 @@ class _Body:
             self.done = not message.get("more_body", False)
             if self.received > self.most:
                 raise Refusal(413, f"at most {_mb(self.most)} are taken")
-            if self.guard.in_flight > self.limits.in_flight:
+            if self.guard.in_flight > max(self.limits.in_flight, self.most):
                 raise Refusal(503, "too much is being sent at once: try again in a moment", {"retry-after": "5"})
         else:
             self.done = True
@@ -298,6 +298,14 @@ def _header(scope: Message, name: str) -> str:
 def _host_name(host: str) -> str:
     try:
         return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _host_of(origin: str) -> str:
+    """Host and port of an origin; empty when there is none in it."""
+    try:
+        return urlsplit(origin).netloc.lower()
     except ValueError:
         return ""
 

@@ -126,7 +126,7 @@ def safe_suffix(name: str) -> str:
 
 async def _received(request: Request, place: Path, limits: Limits) -> tuple[str, Wish]:
     """The picture, written to ``place/in/picture.SUFFIX``; its own name and the wish."""
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(400, "send a form (multipart/form-data) with the file as picture: curl -F picture=@photo.jpg ...")
     async with request.form(max_files=1, max_fields=20, max_part_size=10_000) as form:
         picture = form.get("picture")
@@ -134,8 +134,9 @@ async def _received(request: Request, place: Path, limits: Limits) -> tuple[str,
             raise Refusal(400, "no file called picture in the form: curl -F picture=@photo.jpg ...")
         if (picture.size or 0) > limits.upload:
             raise Refusal(413, f"the picture has {picture.size} bytes, at most {limits.upload} are taken")
-        wish = make_wish({key: value for key, value in form.items() if key != "picture"})
-        name = picture.filename or "picture"
+        fields, name = {key: value for key, value in form.items() if key != "picture"}, picture.filename or "picture"
+        "".join([name, *fields, *map(str, fields.values())]).encode()  # some charsets give what is no text: raises
+        wish = make_wish(fields)
         target = place / "in" / f"picture{safe_suffix(name)}"
         await asyncio.to_thread(_copy, picture, target)
     return name, wish
@@ -228,7 +229,7 @@ def _add_errors(app: FastAPI) -> None:
             return JSONResponse({"error": str(error.detail).lower()}, error.status_code, error.headers)
         return JSONResponse({"error": " ".join(str(error).split())}, 400)
 
-    for kind in (Refusal, UndegradeError, HTTPException, MultiPartException):
+    for kind in (Refusal, UndegradeError, HTTPException, MultiPartException, UnicodeError):
         app.add_exception_handler(kind, refused)
 
     async def gone(_: Request, __: Exception) -> Response:

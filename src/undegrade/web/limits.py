@@ -45,5 +45,5 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value <= 0:
+            if not value > 0:
                 raise UsageError(f"{name}={value}: must be larger than 0")

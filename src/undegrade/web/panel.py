@@ -27,7 +27,10 @@ from undegrade.web.worker import Answer, Order
 __all__ = ["Panel"]
 
 TICK = 0.3
+TABS = ("one", "many")
 Update = dict[Any, Any]
+_Place = tuple[str, str]
+"""A visitor's session, and the tab of the page; what goes on in one tab does not concern the other."""
 
 
 @dataclass
@@ -37,13 +40,13 @@ class Panel:
     Attributes:
         desk, limits: where pictures go, and how many of what size.
         folder: for results.
-        jobs: what is under way, by the visitor's session.
+        jobs: what is under way, by the visitor's session and the tab of the page.
     """
 
     desk: Desk
     limits: Limits
     folder: Path
-    jobs: dict[str, _Run] = field(default_factory=dict)
+    jobs: dict[_Place, _Run] = field(default_factory=dict)
 
     def build(self, task: str | None = None) -> Any:
         """The tabs for one and for many pictures; with ``task``, for this task only. Returns the drop area."""
@@ -56,11 +59,12 @@ class Panel:
 
     def leave(self, request: gr.Request) -> None:
         """Called when a visitor closes the page."""
-        self.cancel(request)
+        for tab in TABS:
+            self._cancel(_place(request, tab))
 
-    def cancel(self, request: gr.Request) -> None:
-        """Gives up what this visitor has under way."""
-        if run := self.jobs.get(str(request.session_hash)):
+    def _cancel(self, place: _Place) -> None:
+        """Gives up what this visitor has under way in this tab."""
+        if run := self.jobs.get(place):
             run.stop(self.desk)
 
     def _one(self, task: str | None) -> Any:
@@ -84,11 +88,14 @@ class Panel:
         shown = [status, slider, download, start, stop]
 
         async def run(path: str | None, *values: Any, request: gr.Request) -> AsyncIterator[Update]:
-            async for state in self._restore(path, choice.fields(values), str(request.session_hash)):
+            async for state in self._restore(path, choice.fields(values), _place(request, "one")):
                 yield dict(zip(shown, state.updates(), strict=True))
 
+        def cancel(request: gr.Request) -> None:
+            self._cancel(_place(request, "one"))
+
         _button(start.click, _with_request(run, 1 + len(choice.inputs)), [drop, *choice.inputs], shown)
-        _button(stop.click, self.cancel, None, None)
+        _button(stop.click, cancel, None, None)
         return drop
 
     def _many(self, task: str | None) -> None:
@@ -112,14 +119,17 @@ class Panel:
         shown = [status, download, start, stop]
 
         async def run(paths: list[str] | None, *values: Any, request: gr.Request) -> AsyncIterator[Update]:
-            async for state in self._restore_all(paths or [], choice.fields(values), str(request.session_hash)):
+            async for state in self._restore_all(paths or [], choice.fields(values), _place(request, "many")):
                 updates = state.updates()
                 yield dict(zip(shown, (updates[0], *updates[2:]), strict=True))
 
-        _button(start.click, _with_request(run, 1 + len(choice.inputs)), [drop, *choice.inputs], shown)
-        _button(stop.click, self.cancel, None, None)
+        def cancel(request: gr.Request) -> None:
+            self._cancel(_place(request, "many"))
 
-    async def _restore(self, path: str | None, fields: dict[str, Any], session: str) -> AsyncIterator[_State]:
+        _button(start.click, _with_request(run, 1 + len(choice.inputs)), [drop, *choice.inputs], shown)
+        _button(stop.click, cancel, None, None)
+
+    async def _restore(self, path: str | None, fields: dict[str, Any], place: _Place) -> AsyncIterator[_State]:
         """States of the page while one picture is restored."""
         if not path:
             yield _State(_trouble("Drop a picture first."))
@@ -130,21 +140,21 @@ class Panel:
         except UndegradeError as error:
             yield _State(_trouble(str(error)))
             return
-        self._register(session, run)
+        self._register(place, run)
         try:
             while not job.future.done():
                 yield _State(_progress(job, self.desk), busy=True)
                 await asyncio.sleep(TICK)
             answer = job.future.result()
         finally:
-            self._forget(session, run)
+            self._forget(place, run)
         if answer.status != "done" or answer.path is None:
             yield _State(_trouble(_sentence(answer)))
             return
         target = answer.path.rename(answer.path.with_name(_target_name(path, answer.path)))
         yield _State(_told(answer), slider=answer.shown, download=target)
 
-    async def _restore_all(self, paths: Sequence[str], fields: dict[str, Any], session: str) -> AsyncIterator[_State]:
+    async def _restore_all(self, paths: Sequence[str], fields: dict[str, Any], place: _Place) -> AsyncIterator[_State]:
         """States of the page while many pictures are restored, one after the other."""
         try:
             if not 0 < len(paths) <= self.limits.batch:
@@ -153,7 +163,7 @@ class Panel:
         except UndegradeError as error:
             yield _State(_trouble(str(error)))
             return
-        self._register(session, run)
+        self._register(place, run)
         start, done, lines = time.monotonic(), list[tuple[str, Path]](), list[str]()
         try:
             for number, path in enumerate(paths):
@@ -178,7 +188,7 @@ class Panel:
                     lines.append(f"{Path(path).name}: {answer.error}")
             archive = await asyncio.to_thread(_zipped, done, self.folder) if done else None
         finally:
-            self._forget(session, run)
+            self._forget(place, run)
         text = f"<b>{len(done)} of {len(paths)} pictures restored</b> in {_seconds(time.monotonic() - start)}"
         yield _State(f"<div class='ud-card'>{text}{_list(lines)}</div>", download=archive)
 
@@ -192,15 +202,14 @@ class Panel:
             raise
         return run.job
 
-    def _register(self, session: str, run: _Run) -> None:
-        if before := self.jobs.get(session):
-            before.stop(self.desk)
-        self.jobs[session] = run
+    def _register(self, place: _Place, run: _Run) -> None:
+        self._cancel(place)
+        self.jobs[place] = run
 
-    def _forget(self, session: str, run: _Run) -> None:
+    def _forget(self, place: _Place, run: _Run) -> None:
         run.stop(self.desk)  # does nothing to what is done
-        if self.jobs.get(session) is run:
-            del self.jobs[session]
+        if self.jobs.get(place) is run:
+            del self.jobs[place]
 
 
 @dataclass
@@ -301,6 +310,10 @@ def _weights(task: str) -> list[tuple[str, str]]:
     return [("The best for this", ""), *((row["name"], row["name"]) for row in weights(task))]
 
 
+def _place(request: gr.Request, tab: str) -> _Place:
+    return str(request.session_hash), tab
+
+
 def _button(event: Any, function: Any, inputs: Any, outputs: Any) -> None:
     """Binds a control; nothing of it appears in gradio's own API, the documented one is beside it."""
     event(
@@ -369,7 +382,7 @@ def _bar(share: float | None, text: str, more: str = "") -> str:
 def _progress(job: Job, desk: Desk) -> str:
     if job.begun is None:
         before = desk.place(job)
-        return _bar(None, f"Waiting: {before - 1} before you" if before > 1 else "Starting")
+        return _bar(None, f"Waiting: {before} before you" if before else "Starting")
     left, spent = job.left(), _seconds(time.monotonic() - job.begun)
     if left is None:
         return _bar(None, f"Working, {spent} so far")

@@ -6,17 +6,22 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from undegrade.core import device as devices
 from undegrade.core.errors import UsageError
 from undegrade.web.desk import Desk
 from undegrade.web.guard import Guard
@@ -26,6 +31,8 @@ from undegrade.web.limits import Limits
 __all__ = ["make_app", "serve"]
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+CLEAR = 600
+"""Ticks of a server, ten a second, between two looks for files that are too old."""
 
 
 def serve(
@@ -49,20 +56,24 @@ def serve(
         **caps: see ``Limits``.
 
     Raises:
-        UsageError: the port is taken, or the host is not this machine's.
+        UsageError: the port is taken, the host is not this machine's, or it has no such device.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     limits = Limits(**caps)
+    _check(device)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else every broken form is a line in our log
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
+        listening.listen()  # until then, another server may take the same port
     except OSError as error:
         listening.close()
-        raise UsageError(f"{host}:{port}: cannot listen there ({error.strerror}): choose another --port") from error
+        raise UsageError(
+            f"{host}:{port}: cannot listen there ({error.strerror}): choose another --port or --host"
+        ) from error
     names = (*hosts, host, *([] if host in LOOPBACK else [socket.gethostname()]))
-    with _folder() as folder, _desk(limits, device) as desk:
+    with _ended_by_signals(), _folder() as folder, _desk(limits, device) as desk:
         app = make_app(desk, limits, folder, token=token, hosts=names)
         config = uvicorn.Config(
             app,
@@ -75,7 +86,7 @@ def serve(
             timeout_graceful_shutdown=3,
         )
         shown = f"[{host}]" if family == socket.AF_INET6 else host
-        server = _Server(config, lambda: ready(f"http://{shown}:{listening.getsockname()[1]}"))
+        server = _Server(config, lambda: ready(f"http://{shown}:{listening.getsockname()[1]}"), app.kept)
         server.run(sockets=[listening])
 
 
@@ -107,15 +118,20 @@ def make_app(
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens."""
+    """Says when it listens; clears up every minute, also when nobody comes any more."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], clear: Callable[[], object]) -> None:
         super().__init__(config)
-        self.ready = ready
+        self.ready, self.clear = ready, clear
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % CLEAR == 0:
+            await asyncio.to_thread(self.clear)
+        return bool(await super().on_tick(counter))
 
 
 def _patient(seconds: float) -> type[H11Protocol]:
@@ -150,7 +166,8 @@ class _Kept:
     def __call__(self) -> int:
         if time.monotonic() - self.counted > self.every:
             self.counted = time.monotonic()
-            self.size = sum(self._size(path) for path in self.folder.rglob("*"))
+            files = (Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names)
+            self.size = sum(map(self._size, files))
         return self.size
 
     def _size(self, path: Path) -> int:
@@ -164,6 +181,41 @@ class _Kept:
         except FileNotFoundError:  # gone meanwhile
             return 0
         return state.st_size
+
+
+def _check(device: str) -> None:
+    """Raises a UsageError for a device that is not here: else every visitor would be told."""
+    if device not in ("auto", "cpu"):
+        with ProcessPoolExecutor(1, get_context("spawn")) as other:  # here, the driver would stay in memory
+            other.submit(_pick, device).result()
+
+
+def _pick(device: str) -> None:
+    devices.pick(device)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """What ends processes unasked (service managers, a closed terminal) lets this one clear up before it goes."""
+    named = {"SIGTERM": _end, "SIGHUP": _hang_up}
+    found = {getattr(signal, name): handler for name, handler in named.items() if hasattr(signal, name)}
+    main = threading.current_thread() is threading.main_thread()  # others may not set them
+    ours = {number: handler for number, handler in found.items() if main and signal.getsignal(number) is signal.SIG_DFL}
+    for number, handler in ours.items():
+        signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _hang_up(_: int, __: object) -> None:
+    signal.raise_signal(signal.SIGTERM)  # after which uvicorn goes in good order
 
 
 @contextmanager

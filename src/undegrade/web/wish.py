@@ -44,8 +44,8 @@ class Wish(BaseModel):
     def for_load(self) -> dict[str, Any]:
         """The arguments of ``undegrade.load``."""
         given = self.model_dump(exclude={"keep_format"}, exclude_none=True)
-        if not self.task:
-            given["task"] = None if self.weights else default_task()
+        if not self.task:  # weights and parameters tell the task
+            given["task"] = default_task() if given.keys() <= {"task", "strength", "ensemble"} else None
         return given
 
 
