@@ -204,7 +204,9 @@ def _restorer(
         raise UsageError(f"task={task.name}: the weights {card.id} are for {card.task}")
     scale = loaded.spec.scale(loaded.config)
     if parameters.get("scale", scale) != scale:
-        raise UsageError(f"scale={parameters['scale']}: the weights {card.id} enlarge {scale} times: name others")
+        raise UsageError(
+            f"scale={parameters['scale']}: the weights {card.id} enlarge {scale} times: ask for that, or name others"
+        )
     card = card if card.task or task is None else replace(card, task=task.name)
     return Restorer.from_module(
         loaded.module, loaded.spec, loaded.config, task, card=card, parameters=parameters, **how
