@@ -99,3 +99,10 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["extras"]["heif"]["install"] == "pip install 'undegrade[heif]'"
     assert cli.run(["doctor"]) == 0
     assert "free" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--max-pixels", "--max-upload"])
+@pytest.mark.parametrize("value", ["nan", "-1", "inf"])
+def test_a_server_without_limits_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["serve", option, value]) == 2
+    assert f"{option} {value}: a positive number" in capsys.readouterr().err

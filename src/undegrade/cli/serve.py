@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
+
+from undegrade.core.errors import UsageError
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -30,6 +34,9 @@ def command(
     """Serve the web page and the HTTP API, on this machine only unless --host says otherwise. Ctrl-C ends it."""
     from undegrade import api
 
+    for option, value in (("--max-upload", max_upload), ("--max-pixels", max_pixels)):
+        if not 0 < value < inf:
+            raise UsageError(f"{option} {value:g}: a positive number")
     caps = {"queue": queue, "workers": workers, "seconds": timeout}
     caps |= {"upload": int(max_upload * (1 << 20)), "pixels": int(max_pixels * 1e6)}
 
@@ -42,6 +49,6 @@ def command(
         if open_browser:
             import webbrowser
 
-            webbrowser.open(address + (f"/?token={token}" if token else ""))
+            webbrowser.open(address + (f"/?token={quote(token)}" if token else ""))
 
     api.serve(host, port, device=device, token=token, hosts=tuple(allow_host or ()), ready=ready, **caps)
