@@ -65,3 +65,8 @@ def test_wrong_calls(capsys):
     assert "name the data one way" in capsys.readouterr().err
     assert run(["data", "check", ".", "--set", "Rain100M"]) == 2
     assert "did you mean 'rain100" in capsys.readouterr().err
+
+
+def test_the_folder_of_the_findings_is_made(reside, tmp_path):
+    assert run(["data", "check", str(reside / "gt"), "--json", str(tmp_path / "new/found.json")]) == 0
+    assert json.loads((tmp_path / "new/found.json").read_text())["pairs"] == 1

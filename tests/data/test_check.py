@@ -111,3 +111,10 @@ def test_data_must_be_named_one_way(tmp_path):
         check_data(tmp_path, inputs=tmp_path, targets=tmp_path)
     with pytest.raises(InputError, match="no pictures in"):
         check_data(tmp_path)
+
+
+def test_folders_without_pictures_are_no_good_set(tmp_path, save):
+    save("gt/1.png")
+    (tmp_path / "rain").mkdir()
+    with pytest.raises(InputError, match="no pictures in"):
+        check_data(inputs=tmp_path / "rain", targets=tmp_path / "gt")

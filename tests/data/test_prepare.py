@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -92,3 +94,35 @@ def test_refusals(tmp_path):
         prepare(matching, tmp_path / "out")
     with pytest.raises(UsageError, match="crop=0"):
         prepare(matching, tmp_path / "out", crop=0)
+
+
+def test_of_two_files_for_one_name_none_is_left_out_silently(tmp_path):
+    for suffix in (".png", ".bmp"):
+        save(tmp_path / f"clean/b{suffix}", noise(16, 16))
+    save(tmp_path / "gt/b.png", noise(16, 16))
+    with pytest.raises(UsageError, match="'b' is claimed by"):
+        prepare_data(tmp_path / "clean", tmp_path / "out", crop=8)
+    with pytest.raises(UsageError, match="'b' is claimed by"):
+        prepare_data(None, tmp_path / "out", inputs=tmp_path / "clean", targets=tmp_path / "gt")
+    assert not (tmp_path / "out").exists()
+    assert prepare_data(tmp_path / "clean", tmp_path / "out").files == 2  # whole, they keep their suffixes
+
+
+def test_files_that_are_there_are_kept_and_not_counted(tmp_path):
+    save(tmp_path / "clean/b.png", noise(16, 16))
+    for crop, files in ((None, 1), (8, 4)):
+        assert prepare_data(tmp_path / "clean", tmp_path / f"out{crop}", crop=crop).files == files
+        assert prepare_data(tmp_path / "clean", tmp_path / f"out{crop}", crop=crop).files == 0
+
+
+def test_a_file_that_cannot_be_finished_is_not_left_behind(tmp_path, monkeypatch):
+    save(tmp_path / "clean/b.png", noise(16, 16))
+
+    def full(source, target):
+        target.write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OSError, match="No space"):
+        prepare_data(tmp_path / "clean", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())

@@ -100,6 +100,10 @@ def test_without_wishes_every_shipped_architecture_is_measured_once():
 def test_a_preset_needs_its_network():
     with pytest.raises(UsageError, match="name the one network"):
         benches.bench(preset="resunet_w64")
+    with pytest.raises(UsageError, match="unknown dtype 'int8'"):
+        benches.bench(networks=["resunet"], dtype="int8")
+    with pytest.raises(UsageError, match="unknown backend 'onx': did you mean 'onnx'"):
+        benches.bench(networks=["resunet"], backends=["onx"])
 
 
 def test_command(processes, tmp_path, capsys):
@@ -112,3 +116,14 @@ def test_command(processes, tmp_path, capsys):
     assert json.loads(file.read_text())["schema"] == 1
     assert cli.run(["bench", "--size", "12x"]) == 2
     assert torch.is_grad_enabled()
+
+
+def test_the_classifier_is_no_network():
+    row = benches._in_process({"weights": "auto_fast", "backend": "torch", "device": "cpu"})
+    assert row == {"error": "auto_fast: tells what is wrong with a picture and restores nothing"}
+
+
+def test_the_folder_of_the_figures_is_made(processes, tmp_path):
+    file = tmp_path / "new/bench.json"
+    assert cli.run(["bench", "-w", "some", "--backend", "torch", "--json", str(file)]) == 0
+    assert json.loads(file.read_text())["results"]

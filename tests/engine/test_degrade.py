@@ -176,3 +176,35 @@ def test_tiny_pictures_are_degraded_or_refused(task: str) -> None:
 def test_pictures_without_room_are_refused() -> None:
     with pytest.raises(InputError, match="1 x 1 pixels are too few for the degradation of super_resolution"):
         api.degrade(np.full((1, 1, 3), 90, np.uint8), "super_resolution")
+
+
+def test_wrong_places_and_values(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty").mkdir()
+    before = (folder / "cat.png").read_bytes()
+    out, words = str(tmp_path / "out"), ["degrade", str(folder), "-t", "denoise"]
+    for arguments, status, message in (
+        (["degrade", str(tmp_path / "empty"), "-t", "denoise", "-o", out], 1, "no pictures in"),
+        ([*words, "-o", str(tmp_path / "out.png")], 2, "one file for 2 pictures"),
+        ([*words, "-o", out, "--set", "clipped=[1"], 2, "--set clipped=[1: the value is neither"),
+        ([*words, "--contact-sheet", str(tmp_path / "sheet.doc")], 2, "end in a picture's suffix"),
+        ([*words, "--contact-sheet", str(folder / "cat.png")], 2, "would replace one of the pictures"),
+        ([*words, "--contact-sheet", str(tmp_path / "sheet.png"), "--columns", "0"], 2, "columns=0"),
+    ):
+        assert cli.run(arguments) == status
+        assert message in capsys.readouterr().err
+    assert (folder / "cat.png").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir() if path != folder) == ["empty"]
+
+
+def test_calibration_without_pictures_and_to_two_places(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "data"
+    (root / "test/CBSD68").mkdir(parents=True)
+    with pytest.raises(InputError, match="none of the sets"):
+        calibrate(root, tasks=["denoise"])
+    (root / "test/CBSD68/cat.png").write_bytes((folder / "cat.png").read_bytes())
+    page = tmp_path / "page.md"
+    assert cli.run(["calibrate", str(root), "-t", "denoise", "--json", "-", "--markdown", str(page)]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"]
+    assert "CBSD68" in page.read_text()

@@ -209,3 +209,15 @@ def test_the_report_says_how_the_weights_were_run(sets):
     report = evaluate("denoising", clean=sets / "clean", sigma=25, ensemble=8, tile=64, limit=1)
     assert report.to_dict()["options"] == {"tile": 64, "ensemble": 8}
     assert evaluate("denoising", clean=sets / "clean", weights="none", sigma=25).to_dict()["options"] == {}
+
+
+def test_results_replace_no_picture(sets, tmp_path):
+    for folder in ("Demo/input", "Demo/target"):
+        with pytest.raises(UsageError, match="would replace the pictures there"):
+            evaluate("deraining", **pairs(sets), weights="none", save=sets / folder)
+    with pytest.raises(UsageError, match="would replace the pictures there"):
+        evaluate("denoising", clean=sets / "clean", weights="none", save=sets / "clean")
+    for suffix in (".png", ".jpg"):
+        Image.fromarray(skimage.data.astronaut()[:32, :32]).save(tmp_path / f"face{suffix}")
+    with pytest.raises(UsageError, match="2 pictures are called 'face'"):
+        evaluate("denoising", clean=tmp_path, weights="none", save=tmp_path / "out")

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from runs import TINY, pictures, recipe
+from torch import Tensor
 
-from undegrade.core.errors import InputError, UsageError
-from undegrade.engine import checkpoint
+from undegrade.core.errors import InputError, UsageError, WeightsError
+from undegrade.engine import checkpoint, loop
 from undegrade.engine.loop import DivergedError, train
+from undegrade.engine.run import Run
 
 
 @pytest.fixture
@@ -82,7 +85,12 @@ def test_two_processes_equal_one_with_the_joint_batch(data: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from runs import recipe; from undegrade.engine.loop import train\n"
-        "data = Path(sys.argv[2])\n"
+        "import gc, torch.distributed as dist; from torch.nn.parallel import DistributedDataParallel as Wrapper\n"
+        "end, data = dist.destroy_process_group, Path(sys.argv[2])\n"
+        "def end_alone():\n"  # who still holds the group then may hang, see Run.release
+        "    assert not [one for one in gc.get_objects() if type(one) is Wrapper]\n"
+        "    end()\n"
+        "dist.destroy_process_group = end_alone\n"
         "train(recipe(data, steps=2, held_back=0), runs=data / 'two', quiet=True, device='cpu')\n"
     )
     with socket.socket() as probe:
@@ -148,3 +156,136 @@ def test_a_folder_of_clean_pictures_is_all_that_the_recipe_of_the_readme_takes(t
     small = ["steps=1", "max_minutes=null", "patches=[{until: 1.0, size: 32, batch: 1}]", "held_back=1"]
     card = train("denoising_fast", [f"data={tmp_path}", *small, "start=null"], runs=tmp_path, quiet=True)
     assert "undegrade developers" not in card.read_text(encoding="utf-8")
+
+
+def kill_after_saves(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process dies when ``last.pt`` has been written so many times, and the validation after that is logged."""
+    save = checkpoint.save
+
+    def save_and_count(path: Path, state: dict[str, Any]) -> None:
+        nonlocal number
+        if path.name == "last.pt" and number == 0:
+            raise Killed
+        save(path, state)
+        number -= path.name == "last.pt"
+
+    monkeypatch.setattr(checkpoint, "save", save_and_count)
+
+
+def test_the_log_of_a_killed_run_tells_nothing_twice(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = train(recipe(data), runs=data / "whole", quiet=True).parent
+    with monkeypatch.context() as patch:
+        kill_after_saves(1, patch)
+        with pytest.raises(Killed):
+            train(recipe(data), runs=data / "cut", quiet=True)
+    folder = data / "cut/tiny"
+    with (folder / "log.jsonl").open("a") as log:
+        log.write('{"event": "tra')  # the disk was full
+    (folder / ".last.pt.1.part").write_bytes(b"half a checkpoint")
+    train(recipe(data), runs=data / "cut", quiet=True)
+    told = [
+        [(event["event"], event["step"]) for event in map(json.loads, (run / "log.jsonl").read_text().splitlines())]
+        for run in (whole, folder)
+    ]
+    assert told[0] == told[1] == [("validation", 3), ("train", 6), ("validation", 6)]
+    assert {path.name for path in folder.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def test_a_finished_run_says_so_and_goes_on_with_more_steps(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(recipe(data, steps=2), runs=data, quiet=True)
+    before = (data / "tiny/last.pt").read_bytes()
+    card = train(recipe(data, steps=2), runs=data)
+    assert "trained already, to step 2; raise steps" in capsys.readouterr().err
+    assert card.exists()
+    assert (data / "tiny/last.pt").read_bytes() == before
+    train(recipe(data, steps=3), runs=data, quiet=True)
+    assert yaml.safe_load((data / "tiny/recipe.yaml").read_text())["steps"] == 3
+
+
+def test_a_fresh_run_forgets_the_older_checkpoints_at_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(recipe(data, steps=2), runs=data, quiet=True)
+    kill_after_saves(0, monkeypatch)
+    with pytest.raises(Killed):
+        train(recipe(data, steps=2, held_back=0), runs=data, quiet=True, fresh=True)
+    assert not list((data / "tiny").glob("*.pt"))
+
+
+def test_lost_weights_replace_no_checkpoint(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = loop._step
+
+    def step_and_lose(run: Run, inputs: Tensor, targets: Tensor) -> Tensor:
+        loss = step(run, inputs, targets)
+        if run.step == 4:
+            next(run.net.parameters()).data.fill_(math.nan)
+        return loss
+
+    monkeypatch.setattr(loop, "_step", step_and_lose)
+    with pytest.raises(DivergedError, match="start afresh"):
+        train(recipe(data, steps=9), runs=data, quiet=True)
+    assert checkpoint.load(data / "tiny/last.pt")["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"validate_at": [{"sigm": 25}]}, "sigm"),
+        ({"sources": [{"clean": "clean", "strength": {"sigm": 25}}]}, "sigm"),
+        ({"loss": {"multiscale_l1": 1.0}}, "one size only"),
+        ({"loss": {"multiscale_l1": 1.0, "l1": 1.0}}, "either all of them"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_the_first_step(data: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        train(recipe(data, **change), runs=data, quiet=True)
+    assert not (data / "tiny").exists()
+
+
+def test_devices_that_are_not_there(data: Path) -> None:
+    for device in ("abacus", "cuda:9"):
+        with pytest.raises(UsageError, match=f"device={device}: not available here"):
+            train(recipe(data), runs=data, quiet=True, device=device)
+
+
+def test_what_a_run_started_from_is_not_needed_to_go_on(data: Path) -> None:
+    first = train(recipe(data, steps=1, name="first"), runs=data, quiet=True).with_suffix(".safetensors")
+    train(recipe(data, steps=1, start=str(first)), runs=data, quiet=True)
+    first.unlink()
+    train(recipe(data, steps=2, start=str(first)), runs=data, quiet=True)
+    assert checkpoint.load(data / "tiny/last.pt")["step"] == 2
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(recipe(data, steps=2), runs=data, quiet=True)
+    before = (data / "tiny/last.pt").read_bytes()
+
+    def full(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(WeightsError, match=r"tiny/(best|last)\.pt: cannot be written \(No space"):
+        train(recipe(data, steps=4), runs=data, quiet=True)
+    assert (data / "tiny/last.pt").read_bytes() == before
+    assert not list((data / "tiny").glob("*.part"))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_damaged_picture_is_named_in_one_line(data: Path, workers: int) -> None:
+    for file in (data / "clean").iterdir():
+        file.write_bytes(file.read_bytes()[:3000])  # the header says a size still
+    with pytest.raises(InputError, match=r"\.png: ") as caught:
+        train(recipe(data, workers=workers, held_back=0), runs=data, quiet=True)
+    assert "Traceback" not in str(caught.value)
+    assert "InputError" not in str(caught.value)
+
+
+def test_sources_of_another_scale_than_the_network(data: Path) -> None:
+    wrong = {"task": "sr", "network": "nafsr", "preset": "nafsr_x2", "numbers": {"width": 8, "blocks": 1}}
+    sources = [{"clean": "clean", "strength": {"scale": 4}}]
+    with pytest.raises(UsageError, match="give the sources the network's scale"):
+        train(recipe(data, **wrong, sources=sources, validate_at=[], steps=1), runs=data, quiet=True)
+
+
+def test_at_least_one_source_must_be_there(data: Path) -> None:
+    with pytest.raises(InputError, match="not one of the recipe's sources"):
+        train(recipe(data, sources=[{"clean": "more", "optional": True}]), runs=data, quiet=True)

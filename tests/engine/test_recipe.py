@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +97,22 @@ def test_mistyped_key_offers_the_nearest(tmp_path: Path) -> None:
         ({"sources": [{"inputs": "a"}]}, "'targets'"),
         ({"precision": "int8"}, "precision"),
         ({"assumed": ["lrr"]}, "lrr"),
+        ({"name": "../elsewhere"}, "without a path"),
+        ({"name": ""}, "without a path"),
+        ({"validate_every": 0}, "validate_every=0"),
+        ({"accumulate": 0}, "accumulate=0"),
+        ({"workers": -1}, "workers=-1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"lr": math.nan}, "lr=nan"),
+        ({"max_minutes": -5}, "max_minutes=-5"),
+        ({"betas": [0.9, 1.0]}, "betas"),
+        ({"ema": 2}, "ema=2"),
+        ({"milestones": [500]}, "milestones"),
+        ({"loss": {}}, "at least one loss"),
+        ({"card": {"titel": "x"}}, "did you mean 'title'"),
+        ({"patches": [{"until": 500, "size": 32, "batch": 4}]}, "until=500"),
+        ({"patches": [{"until": 1.0, "size": 0, "batch": 4}]}, "size=0"),
+        ({"patches": [{"until": 1.0, "size": 32, "batch": 0}]}, "batch=0"),
     ],
 )
 def test_wrong_values_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
@@ -110,6 +127,8 @@ def test_overrides_and_round_trip(tmp_path: Path) -> None:
     loaded = Recipe.load(file, ["steps=7", "betas=[0.5, 0.6]", "max_minutes=null"])
     assert (loaded.name, loaded.steps, loaded.betas, loaded.max_minutes) == ("mine", 7, (0.5, 0.6), None)
     assert Recipe.from_dict(loaded.to_dict()) == loaded
+    with pytest.raises(UsageError, match="the value is not YAML"):
+        Recipe.load(file, ["loss={l1:"])
 
 
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:

@@ -85,3 +85,12 @@ def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "neither" in capsys.readouterr().err
     assert cli.run(["report", str(run), "--pictures", str(tmp_path)]) == 1
     assert "holds no weights" in capsys.readouterr().err
+    for content in ('{"mean": {"psnr": 30, "input_psnr": 20, "seconds": 1}}', '{"mean": {"psnr": "x"}}', "[1]"):
+        (tmp_path / "other.json").write_text(content)
+        assert cli.run(["report", str(tmp_path / "other.json")]) == 1
+        assert "neither" in capsys.readouterr().err
+    (run / "recipe.yaml").write_text("a: [1")
+    assert cli.run(["report", str(run)]) == 1
+    assert "recipe.yaml: not YAML" in capsys.readouterr().err
+    (run / "recipe.yaml").write_text("")
+    assert cli.run(["report", str(run)]) == 0

@@ -71,7 +71,11 @@ def command(
         )
     if json_file is not None:
         text = json.dumps(report, indent=1)
-        print(text) if str(json_file) == "-" else json_file.write_text(text + "\n", encoding="utf-8")
+        if str(json_file) == "-":
+            print(text)
+        else:
+            json_file.parent.mkdir(parents=True, exist_ok=True)
+            json_file.write_text(text + "\n", encoding="utf-8")
     return 1 if report["failed"] else 0
 
 

@@ -27,8 +27,7 @@ def command(
     text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False)
     if quiet:
         typer.echo(text)
-        return
-    for path, content in ((json_file, text + "\n"), (markdown, calibration.to_markdown())):
+    for path, content in ((None if quiet else json_file, text + "\n"), (markdown, calibration.to_markdown())):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content, encoding="utf-8")

@@ -53,6 +53,7 @@ def check(
         print(text)
         return 1 if report.faults else 0
     if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(text + "\n", encoding="utf-8")
     for finding in report.findings:
         print(f"{'fault' if finding.fault else 'note'}: {finding.kind}: {finding.message}")
@@ -80,7 +81,10 @@ def prepare(
     stride: Annotated[int | None, typer.Option(help="Distance between squares; default side by side.")] = None,
     recursive: Recursive = False,
 ) -> int:
-    """Lay a data set out as OUT/input and OUT/target (clean sets: OUT), whole or cut into crops."""
+    """Lay a data set out as OUT/input and OUT/target (clean sets: OUT), whole or cut into crops.
+
+    Files that are there already are kept.
+    """
     from undegrade import api
 
     done = api.prepare_data(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from undegrade.core.errors import InputError, UsageError
 from undegrade.data.patches import Patches
 
 __all__ = ["BatchPlan", "Patch", "batches"]
@@ -27,6 +28,12 @@ class Patch:
     until: float
     size: int
     batch: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.until <= 1:
+            raise UsageError(f"until={self.until} of a patch phase: a share of the training, above 0 and up to 1")
+        if self.size < 1 or self.batch < 1:
+            raise UsageError(f"size={self.size}, batch={self.batch} of a patch phase: both must be at least 1")
 
 
 BatchPlan = Callable[[int], Patch]
@@ -65,6 +72,9 @@ def batches(
 
     With ``world`` processes each yields its own part of the joint batch: rank r the r-th slice, so that all together
     see exactly what one process would.
+
+    Raises:
+        InputError, UsageError: as ``Patches.sample``.
     """
     loader = DataLoader(
         _Samples(patches),
@@ -73,4 +83,9 @@ def batches(
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,
     )
-    yield from loader
+    try:
+        yield from loader
+    except (InputError, UsageError) as error:
+        # A worker's error comes with its traceback as text, the message last: "module.Kind: message".
+        *traceback, last = str(error).rstrip().splitlines()
+        raise (type(error)(last.partition(": ")[2]) if traceback else error) from error

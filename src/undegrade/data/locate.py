@@ -44,13 +44,17 @@ def locate(
 
     Raises:
         UsageError: none of the three, or more than one.
+        InputError: there is no such folder, or no picture in it.
     """
     if layout is not None and root is not None and inputs is None and targets is None:
         known = get(layout)
         part = known.part(split)
         return Located(known.locate(root, split, scale=scale), bool(part.inputs), part.border, part.count)
     if layout is None and root is None and inputs is not None and targets is not None:
-        return Located(match_folders(inputs, targets, pairing, recursive), True)
+        matching = match_folders(inputs, targets, pairing, recursive)
+        if not matching.pairs and not matching.lonely_inputs:
+            raise InputError(f"no pictures in '{inputs}': give the folder of the degraded ones")
+        return Located(matching, True)
     if layout is None and root is not None and inputs is None and targets is None:
         files = list_pictures(root, recursive)
         if not files:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,8 @@ def prepare(
 ) -> Prepared:
     """Writes ``out/input`` and ``out/target`` with equal names; a clean set goes into ``out`` itself.
 
-    Files are copied untouched where nothing has to be cut, and written as 8-bit PNG otherwise. Existing files are kept.
+    Files are copied untouched where nothing has to be cut, and written as 8-bit PNG otherwise. Existing files are kept,
+    and not counted.
 
     Args:
         matching: pairs, of `Layout.locate` or `match_folders`.
@@ -87,7 +89,7 @@ def prepare(
         progress: called with the name of every pair that is done.
 
     Raises:
-        UsageError: crop or stride below 1, or inputs without a target.
+        UsageError: crop or stride below 1, inputs without a target, or two for one name.
     """
     if (crop is not None and crop < 1) or (stride is not None and stride < 1):
         raise UsageError(f"crop={crop}, stride={stride}: both must be at least 1 pixel")
@@ -96,12 +98,13 @@ def prepare(
             f"{len(matching.lonely_inputs)} inputs have no target, first '{matching.lonely_inputs[0].name}': "
             "undegrade data check lists them"
         )
+    whole = crop is None and border == 0
+    _refuse_doubles(matching, Path(out), whole)
     written, skipped = 0, {}
     for pair in matching.pairs:
         try:
-            if crop is None and border == 0:
-                _copy(pair, Path(out))
-                written += 1
+            if whole:
+                written += _copy(pair, Path(out))
             else:
                 written += _cut(pair, Path(out), _Cut(crop, stride or crop or 0, scale, border))
         except InputError as error:
@@ -118,12 +121,40 @@ def _places(pair: Pair, out: Path, suffixes: tuple[str, str], place: str = "") -
     return out / "input" / f"{name}{suffixes[0]}", out / "target" / f"{name}{suffixes[1]}"
 
 
-def _copy(pair: Pair, out: Path) -> None:
+def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
+    """Of two files for one name only the first would be laid out."""
+    claims = dict(matching.ambiguous or {})
+    files: dict[Path, list[Path]] = {}
+    for pair in matching.pairs:
+        suffixes = (pair.input.suffix, pair.target.suffix) if whole else (".png", ".png")
+        files.setdefault(_places(pair, out, suffixes)[0], []).append(pair.input)
+    claims |= {place.stem: tuple(inputs) for place, inputs in files.items() if len(inputs) > 1}
+    if claims:
+        name, several = next(iter(claims.items()))
+        raise UsageError(f"'{name}' is claimed by {' and '.join(map(str, several))}: keep one file for each name")
+
+
+def _copy(pair: Pair, out: Path) -> bool:
     places = _places(pair, out, (pair.input.suffix, pair.target.suffix))
-    for source, place in zip((pair.input, pair.target), places, strict=True):
-        if not place.exists():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, place)
+    written = [
+        _written(place, partial(shutil.copyfile, source))
+        for source, place in dict(zip((pair.input, pair.target), places, strict=True)).items()
+    ]
+    return any(written)
+
+
+def _written(file: Path, write: Callable[[Path], object]) -> bool:
+    """Whether the file was missing; it is written whole or, after a kill, not at all."""
+    if file.exists():
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.part")
+    try:
+        write(beside)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
 
 
 @dataclass(frozen=True)
@@ -146,17 +177,16 @@ def _cut(pair: Pair, out: Path, how: _Cut) -> int:
         size = f"{high.shape[1]}x{high.shape[0]}"
         raise InputError(f"{pair.name}: a target of {width * scale}x{height * scale} is needed, not {size}")
     if crop is None:
-        _write(pair, out, "", low, high)
-        return 1
+        return int(_write(pair, out, "", low, high))
     if min(height, width) < crop:
         raise InputError(f"{pair.name}: {width}x{height} is smaller than a crop of {crop}")
-    corners = list(crop_corners(height, width, crop, how.stride))
-    for number, (top, left) in enumerate(corners):
+    written = 0
+    for number, (top, left) in enumerate(crop_corners(height, width, crop, how.stride)):
         below, right = top + crop, left + crop
         part = low[top:below, left:right]
         whole = high[top * scale : below * scale, left * scale : right * scale]
-        _write(pair, out, f"_{number:03d}", part, whole)
-    return len(corners)
+        written += _write(pair, out, f"_{number:03d}", part, whole)
+    return written
 
 
 def crop_corners(height: int, width: int, crop: int, stride: int) -> Iterator[tuple[int, int]]:
@@ -180,9 +210,10 @@ def _load(file: Path) -> NDArray[np.uint8]:
     return array[..., 0] if grey else array  # type: ignore[return-value]
 
 
-def _write(pair: Pair, out: Path, place: str, low: NDArray[np.uint8], high: NDArray[np.uint8]) -> None:
+def _write(pair: Pair, out: Path, place: str, low: NDArray[np.uint8], high: NDArray[np.uint8]) -> bool:
     places = _places(pair, out, (".png", ".png"), place)
-    for file, array in zip(places, (low, high), strict=True):
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(array).save(file)
+    written = [
+        _written(file, partial(Image.fromarray(array).save, format="PNG"))
+        for file, array in zip(places, (low, high), strict=True)
+    ]
+    return any(written)

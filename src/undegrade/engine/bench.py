@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from undegrade import networks
 from undegrade.core.device import pick, threads
-from undegrade.core.errors import UndegradeError, UsageError
+from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
 from undegrade.core.heap import kept
 from undegrade.core.memory import skeleton
 from undegrade.inference import runtimes
@@ -71,10 +71,15 @@ def bench(
 
     Raises:
         UsageError: a preset without one network.
-        UnknownNameError: no such network, preset, weights, backend or device.
+        UnknownNameError: no such dtype or backend. Unknown networks and weights are told like other failures.
     """
     if preset is not None and len(networks) != 1:
         raise UsageError(f"preset={preset}: name the one network that it is of")
+    if dtype not in ("auto", *DTYPES):
+        raise UnknownNameError("dtype", dtype, ["auto", *DTYPES])
+    for name in backends:
+        if name not in ("auto", *runtimes.NAMES):
+            raise UnknownNameError("backend", name, ["auto", *runtimes.NAMES])
     height, width = (size, size) if isinstance(size, int) else size
     common = {"size": [height, width], "device": device, "dtype": dtype, "repeats": repeats}
     subjects = [{"network": name, "preset": preset} for name in networks] + [{"weights": name} for name in weights]

@@ -60,7 +60,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Calibration:
-    """All rows that the data folder allows; ``missing`` names the sets it lacks."""
+    """All rows that the data folder allows; ``missing`` names the sets it lacks, or has no picture of."""
 
     rows: tuple[Row, ...]
     missing: tuple[str, ...] = ()
@@ -146,10 +146,11 @@ def calibrate(
     for plan in _plans(root):
         if wanted and plan.task not in wanted:
             continue
-        if not (root / plan.folder).is_dir():
+        scores = sorted((plan.measure or _synthetic)(root, plan, seed)) if (root / plan.folder).is_dir() else []
+        if not scores:
             missing.add(plan.folder)
             continue
-        rows.append(_row(plan, sorted((plan.measure or _synthetic)(root, plan, seed))))
+        rows.append(_row(plan, scores))
         if progress is not None:
             progress(rows[-1])
     if not rows:

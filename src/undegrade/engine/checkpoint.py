@@ -10,11 +10,15 @@ import torch
 
 from undegrade.core.errors import WeightsError
 
-__all__ = ["load", "save"]
+__all__ = ["load", "save", "sweep"]
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Writes ``state`` beside ``path``, flushes it to disk, then renames it over ``path``."""
+    """Writes ``state`` beside ``path``, flushes it to disk, then renames it over ``path``.
+
+    Raises:
+        WeightsError: it cannot be written; what ``path`` held is still there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -23,8 +27,19 @@ def save(path: Path, state: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk by either
+        raise WeightsError(
+            f"{path}: cannot be written ({' '.join(str(error).split())[:120]}); make room and start again: "
+            "the run goes on from its last checkpoint"
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what a process that was killed in ``save`` left behind."""
+    for part in folder.glob(".*.pt.*.part"):
+        part.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from torch import Tensor
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.image import like, read, save
 from undegrade.core.names import same_file
-from undegrade.data.folders import list_pictures
+from undegrade.data.folders import SUFFIXES, list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
 
-__all__ = ["Done", "contact_sheet", "degrade", "degrade_files", "generator_for"]
+__all__ = ["Done", "apply", "contact_sheet", "degrade", "degrade_files", "generator_for"]
 
 FEW = 16
 """Pixels of a side below which a degradation may have no room."""
@@ -53,7 +53,7 @@ def degrade(image: Any, task: Task | str, *, seed: int = 0, **strength: Any) -> 
     generator = (
         generator_for(seed, Path(image).stem) if isinstance(image, (str, Path)) else torch.Generator().manual_seed(seed)
     )
-    return like(picture, _apply(task, picture.pixels, generator, _checked(task, strength)))
+    return like(picture, apply(task, picture.pixels, generator, _checked(task, strength)))
 
 
 def _checked(task: Task, strength: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +65,13 @@ def _checked(task: Task, strength: Mapping[str, Any]) -> dict[str, Any]:
     return {**defaults, **given, **task.check(single)}
 
 
-def _apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mapping[str, Any]) -> Tensor:
+def apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mapping[str, Any]) -> Tensor:
+    """The task's degradation of (C, H, W).
+
+    Raises:
+        UsageError: the task has none, or none with such a strength.
+        InputError: the picture is too small for it.
+    """
     if task.degrade is None:
         raise UsageError(f"{task.name} has no degradation model, only real pairs")
     try:
@@ -106,12 +112,17 @@ def degrade_files(
 
     Raises:
         UsageError: the call is wrong; nothing is written then.
+        InputError: there is no picture.
     """
     task = get_task(task) if isinstance(task, str) else task
     checked = _checked(task, strength)
     output = Path(output)
     sources = _files(paths)
+    if not sources:
+        raise InputError(f"no pictures in {', '.join(map(str, paths))}: give pictures, or folders that hold some")
     single = len(sources) == 1 and bool(output.suffix)
+    if output.suffix.lower() in SUFFIXES and not single and not output.is_dir():
+        raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")
     if len({source.stem for source in sources}) < len(sources) and not single:
         raise UsageError(f"two of the inputs have the same name and would share a file in {output}: degrade them apart")
     targets = [output if single else output / f"{source.stem}.png" for source in sources]
@@ -121,7 +132,7 @@ def degrade_files(
     for source, target in zip(sources, targets, strict=True):
         try:
             picture = read(source)
-            spoilt = _apply(task, picture.pixels, generator_for(seed, source.stem), checked)
+            spoilt = apply(task, picture.pixels, generator_for(seed, source.stem), checked)
             target.parent.mkdir(parents=True, exist_ok=True)
             save(picture.with_pixels(spoilt), target)
         except UsageError:
@@ -159,10 +170,12 @@ def contact_sheet(
     """
     task = get_task(task) if isinstance(task, str) else task
     checked = _checked(task, strength)
+    if columns < 1:
+        raise UsageError(f"columns={columns}: at least one degraded version must be shown")
     rows = []
     for path in _files(paths):
         clean = _shrunk(path, side)
-        versions = [_apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns)]
+        versions = [apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns)]
         rows.append([clean, *(_enlarged(version, clean) for version in versions)])
     if not rows:
         raise InputError("no picture to degrade")

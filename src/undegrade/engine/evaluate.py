@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,6 +22,7 @@ from undegrade._version import __version__
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
+from undegrade.core.names import same_file
 from undegrade.data.folders import Pair, list_pictures, pair_folders
 from undegrade.engine.degrade import generator_for
 from undegrade.inference.load import load
@@ -161,7 +163,7 @@ def evaluate(
         seed: of the synthetic degradation, combined with each picture's name.
         pairing: rule that finds the target of an input, see `undegrade.data.folders.RULES`.
         limit: score only the first so many pictures.
-        save: folder for the restored pictures, as 8-bit PNG.
+        save: folder for the restored pictures, as 8-bit PNG; none that they are read from.
         progress: called with each picture's scores.
         device, tile, ensemble: handed to the restorer.
         parameters: the task's own (``sigma=25``, ``quality=10``, ``scale=4``, ``pattern="GRBG"``).
@@ -188,6 +190,7 @@ def evaluate(
         source = _paired(inputs, targets, pairing)
     else:
         raise UsageError("a test set is needed: give inputs and targets (pairs), or clean (degraded here)")
+    _refuse_save(save, [Path(folder) for folder in (inputs, targets, clean) if folder], source)
     scores, failed = [], {}
     for index, (picture, make) in enumerate(source):
         if limit is not None and index >= limit:
@@ -312,6 +315,17 @@ def _scale(degraded: Tensor, target: Tensor) -> tuple[int, Tensor]:
 def _restore(restorer: TensorRestorer, degraded: Tensor) -> Tensor:
     """(C, H, W) -> (C, sH, sW) on the CPU."""
     return restorer.tensor(degraded[None])[0].float().cpu()
+
+
+def _refuse_save(save: Path | str | None, folders: list[Path], source: Source) -> None:
+    """Nothing that is scored may be replaced by a result, and no result by another."""
+    if save is None:
+        return
+    if any(same_file(Path(save), folder) for folder in folders):
+        raise UsageError(f"save={save}: results would replace the pictures there: give another folder")
+    name, count = max(Counter(name for name, _ in source).items(), key=lambda entry: entry[1], default=("", 0))
+    if count > 1:
+        raise UsageError(f"save={save}: {count} pictures are called '{name}': keep one file for each name")
 
 
 def _save(picture: Tensor, path: Path) -> None:

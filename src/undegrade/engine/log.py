@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -21,12 +22,15 @@ class RunLog:
     Args:
         folder: of the run.
         total: steps of the whole run.
+        after: step that the run goes on from; what the file tells of later steps, which come again, is dropped.
         quiet: only the file.
         leads: whether this is the process that speaks for all that train together; the others tell nothing.
     """
 
-    def __init__(self, folder: Path, total: int, *, quiet: bool = False, leads: bool = True) -> None:
+    def __init__(self, folder: Path, total: int, *, after: int = 0, quiet: bool = False, leads: bool = True) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        if leads:
+            _cut(folder / "log.jsonl", after)
         self._file = (folder / "log.jsonl" if leads else Path(os.devnull)).open("a", encoding="utf-8")
         quiet = quiet or not leads
         self._bar = Progress(
@@ -39,7 +43,7 @@ class RunLog:
             disable=quiet,
         )
         self._task = self._bar.add_task(folder.name, total=total, note="")
-        self._board = None if quiet else _tensorboard(folder)
+        self._board = None if quiet else _tensorboard(folder, after)
         self._note: dict[str, str] = {}
 
     def __enter__(self) -> RunLog:
@@ -81,9 +85,23 @@ class RunLog:
         self._bar.update(self._task, completed=progress * total)
 
 
-def _tensorboard(folder: Path) -> Any:
+def _cut(file: Path, after: int) -> None:
+    """Leaves the events up to step ``after``; a line that a kill or a full disk cut off goes too."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            if json.loads(line)["step"] <= after:
+                kept.append(line + "\n")
+    beside = file.with_name(f".{file.name}.part")
+    beside.write_text("".join(kept), encoding="utf-8")
+    beside.replace(file)
+
+
+def _tensorboard(folder: Path, after: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=after + 1)

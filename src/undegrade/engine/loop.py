@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
+from undegrade.core.device import pick
 from undegrade.core.errors import UndegradeError
 from undegrade.core.heap import kept
 from undegrade.engine.log import RunLog
@@ -61,11 +62,21 @@ def train(
     recipe = wished.with_what_is_there()
     with _processes(device) as place, kept():
         run = Run(recipe, Path(runs) / recipe.name, place, fresh)
-        with RunLog(run.folder, recipe.steps, quiet=quiet, leads=run.leads) as log:
-            for source in wished.sources:
-                if source not in recipe.sources:
-                    log.say(f"{wished.resolve(source.clean or source.inputs)} is not there: the run goes on without it")
-            return _train(run, log)
+        try:
+            with RunLog(run.folder, recipe.steps, after=run.step, quiet=quiet, leads=run.leads) as log:
+                for source in wished.sources:
+                    if source not in recipe.sources:
+                        missing = wished.resolve(source.clean or source.inputs)
+                        log.say(f"{missing} is not there: the run goes on without it")
+                if run.clock.done:
+                    log.say(
+                        f"{run.folder}: trained already, to step {run.step}; raise steps (or max_minutes) to go on, "
+                        "give another name, or start afresh (--fresh)"
+                    )
+                log.advance(run.clock.progress)
+                return _train(run, log)
+        finally:
+            run.release()
 
 
 def _train(run: Run, log: RunLog) -> Path:
@@ -81,6 +92,7 @@ def _train(run: Run, log: RunLog) -> Path:
             log.advance(run.clock.progress)
         if run.due(recipe.validate_every) or run.due(recipe.save_every):
             run.gather()
+            _refuse_broken(run)
         if run.leads and run.patches.validation and run.due(recipe.validate_every):
             run.scores = validate(run, log)
             if run.scores["mean"] > run.best:
@@ -133,11 +145,21 @@ def _step(run: Run, inputs: Tensor, targets: Tensor) -> Tensor:
 def _finite(loss: Tensor, run: Run) -> float:
     value = float(loss)
     if not math.isfinite(value):
-        raise DivergedError(
-            f"{run.recipe.name}: loss {value} at step {run.step}; lower lr or set clip, then start again: "
-            f"the checkpoint in {run.folder} is from before"
-        )
+        raise _diverged(f"loss {value}", run)
     return value
+
+
+def _refuse_broken(run: Run) -> None:
+    """Weights that are lost must not replace those of the last checkpoint."""
+    if run.broken:
+        raise _diverged("weights with NaN or infinity", run)
+
+
+def _diverged(what: str, run: Run) -> DivergedError:
+    return DivergedError(
+        f"{run.recipe.name}: {what} at step {run.step}; lower lr or set clip, and start afresh (--fresh) or under "
+        f"another name: what {run.folder} holds is from before"
+    )
 
 
 class Meter:
@@ -164,7 +186,7 @@ def _processes(device: str) -> Iterator[Place]:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     cuda = device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
     if world == 1:
-        yield Place(0, 1, torch.device(("cuda" if cuda else "cpu") if device == "auto" else device))
+        yield Place(0, 1, pick("cpu" if device == "auto" and not cuda else device))
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if cuda:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, get_args, get_type_hints
 
 import yaml
@@ -20,6 +20,16 @@ from undegrade.data.patches import Source
 __all__ = ["Recipe", "shipped_recipes"]
 
 Precision = Literal["float32", "bf16", "fp16"]
+
+LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("steps", "validate_crop", "validate_every", "accumulate", "save_every"), 1),
+    **dict.fromkeys(("held_back", "max_minutes", "lr", "lr_min", "weight_decay", "warmup", "clip"), 0),
+    **dict.fromkeys(("seed", "workers", "cache_mb"), 0),
+}
+"""Smallest values of numbers."""
+
+CARD = ("title", "parameters", "licence", "origin", "limits", "padding", "context", "tile")
+"""Entries of a card that a recipe may fill in; the run knows the others."""
 
 
 @dataclass(frozen=True)
@@ -127,17 +137,26 @@ class Recipe:
             key, sign, value = override.partition("=")
             if not sign:
                 raise UsageError(f"'{override}': overrides are written key=value")
-            entries[key.strip()] = yaml.safe_load(value)
+            try:
+                entries[key.strip()] = yaml.safe_load(value)
+            except yaml.YAMLError as error:
+                raise UsageError(f"'{override}': the value is not YAML ({' '.join(str(error).split())})") from error
         return cls.from_dict({"name": path.stem, **entries})
 
     def with_what_is_there(self) -> Recipe:
-        """The recipe without the optional sources whose folders are missing."""
+        """The recipe without the optional sources whose folders are missing.
+
+        Raises:
+            InputError: there is no other.
+        """
 
         def there(source: Source) -> bool:
             folders = map(self.resolve, (source.clean, source.inputs, source.targets, source.depth))
             return all(folder is None or folder.is_dir() for folder in folders)
 
         kept = tuple(source for source in self.sources if not source.optional or there(source))
+        if not kept:
+            raise InputError(f"data={self.data}: not one of the recipe's sources is there, all of them optional")
         return dataclasses.replace(self, sources=kept)
 
     @classmethod
@@ -165,8 +184,7 @@ class Recipe:
         return None if path is None else self.data / path
 
     def _check(self) -> None:
-        if self.steps < 1:
-            raise UsageError(f"steps={self.steps}: must be at least 1")
+        self._check_values()
         if not self.sources or not self.patches:
             raise UsageError("a recipe needs at least one source and one patch phase")
         for patch in self.patches:
@@ -174,9 +192,29 @@ class Recipe:
                 raise UsageError(f"batch {patch.batch} cannot be cut into accumulate={self.accumulate} equal parts")
         if self.parallel == "fsdp" and (self.optimiser == "muon" or self.precision == "fp16"):
             raise UsageError("parallel=fsdp: choose optimiser adam or adamw, and precision float32 or bf16")
-        for key in self.assumed:
-            if key not in {f.name for f in fields(self)}:
-                raise UnknownNameError("recipe key in 'assumed'", key, [f.name for f in fields(self)])
+        for what, names, known in (
+            ("recipe key in 'assumed'", self.assumed, [f.name for f in fields(self)]),
+            ("entry of 'card'", self.card, CARD),
+        ):
+            for name in names:
+                if name not in known:
+                    raise UnknownNameError(what, name, known)
+
+    def _check_values(self) -> None:
+        # The folder and the files of the run bear its name.
+        if not self.name or PurePath(self.name).name != self.name or self.name == "..":
+            raise UsageError(f"name={self.name!r}: give one word for a folder, without a path")
+        for key, least in LEAST.items():
+            value = getattr(self, key)
+            if value is not None and not value >= least:
+                raise UsageError(f"{key}={value}: must be at least {least}")
+        for key, values in (("ema", (self.ema,)), ("betas", self.betas)):
+            if not all(0 <= value < 1 for value in values):
+                raise UsageError(f"{key}={getattr(self, key)}: must lie in 0-1, below 1")
+        if not all(0 <= share <= 1 for share in self.milestones):
+            raise UsageError(f"milestones={list(self.milestones)}: shares of the training, 0-1")
+        if not self.loss:
+            raise UsageError("loss={}: name at least one loss and its weight")
 
 
 def shipped_recipes() -> dict[str, Path]:

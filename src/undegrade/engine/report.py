@@ -111,16 +111,27 @@ def _sorted(sources: Sequence[str | Path]) -> tuple[list[_Run], list[Mapping[str
     for source in map(Path, sources):
         if (source / "log.jsonl").is_file():
             recipe = source / "recipe.yaml"
-            said = yaml.safe_load(recipe.read_text(encoding="utf-8")) if recipe.exists() else {}
+            said = _recipe(recipe) if recipe.exists() else {}
             lines = (source / "log.jsonl").read_text(encoding="utf-8").splitlines()
             runs.append(_Run(source, said, tuple(_event(source, line) for line in lines if line.strip())))
             continue
         files = sorted(source.glob("*.json")) if source.is_dir() else [source]
         found = [entry for file in files if (entry := _score(file)) is not None]
         if not found:
-            raise InputError(f"{source}: neither the folder of a run (log.jsonl) nor scores (evaluate --json)")
+            raise InputError(
+                f"{source}: neither the folder of a run (log.jsonl) nor scores of weights (evaluate --json; those of "
+                "untouched inputs have no gain to draw)"
+            )
         scores += found
     return runs, scores
+
+
+def _recipe(path: Path) -> Mapping[str, Any]:
+    try:
+        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+    return said if isinstance(said, dict) else {}
 
 
 def _event(source: Path, line: str) -> Mapping[str, Any]:
@@ -139,10 +150,12 @@ def _score(path: Path) -> Mapping[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         return None
-    mean = content.get("mean") if isinstance(content, dict) else None
-    if not isinstance(mean, dict) or not {"psnr", "input_psnr", "seconds"} <= mean.keys() or mean["input_psnr"] >= 100:
+    mean = content.get("mean") if isinstance(content, dict) and {"task", "weights"} <= content.keys() else None
+    if not isinstance(mean, dict):
         return None
-    return content if mean["seconds"] else None
+    if not all(isinstance(mean.get(figure), int | float) for figure in ("psnr", "input_psnr", "seconds")):
+        return None
+    return content if mean["seconds"] and mean["input_psnr"] < 100 else None
 
 
 def _curves(plt: Any, runs: Sequence[_Run]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +19,9 @@ from undegrade import networks, tasks
 from undegrade._version import __version__
 from undegrade.core.errors import UsageError
 from undegrade.data.loader import batches
-from undegrade.data.patches import Patches
+from undegrade.data.patches import Patches, Source
 from undegrade.engine import checkpoint, sharding
+from undegrade.engine.degrade import apply
 from undegrade.engine.ema import Ema
 from undegrade.engine.muon import Muon
 from undegrade.engine.recipe import Recipe
@@ -41,12 +42,17 @@ CONTINUABLE = {
     "parallel",
     "data",
     "card",
+    "shipped",
     "expected",
+    "assumed",
 }
 """Recipe keys that may differ between a run and its continuation."""
 
 FILE_STRENGTHS = {"layers", "kernels"}
 """Strengths of degradations that name files, relative to the recipe's ``data``."""
+
+PROBE = 96
+"""Pixels of the square on which strengths are tried."""
 
 
 class Place(NamedTuple):
@@ -87,13 +93,13 @@ class Run:
         self.config = self.spec.configure(recipe.preset, **recipe.numbers)
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.net = self.spec.build(self.config).to(place.device, memory_format=self.layout)  # type: ignore[call-overload]
-        if recipe.start:
+        saved = self._saved(folder / "last.pt") if (folder / "last.pt").exists() and not fresh else None
+        if recipe.start and not saved:
             _start_from(self.net, self.spec, self.config, recipe.start)
         self.patches = open_patches(recipe, self.task)
         self.ema = Ema(self.net, recipe.ema)
         self.average = self.ema.module
         self.step, self.best, self.scores = 0, -math.inf, dict[str, float]()
-        saved = self._saved(folder / "last.pt") if (folder / "last.pt").exists() and not fresh else None
         if saved:
             self.net.load_state_dict(saved["net"])
             self.ema.module.load_state_dict(saved["ema"])
@@ -104,11 +110,15 @@ class Run:
         minutes = 0.0
         if saved:
             minutes = self._resume(saved)
-        elif self.leads:
+        if self.leads:
             folder.mkdir(parents=True, exist_ok=True)
+            checkpoint.sweep(folder)
+            if not saved:  # or a run that is killed before its first checkpoint would go on from the older one
+                for name in ("last.pt", "best.pt", "log.jsonl"):
+                    (folder / name).unlink(missing_ok=True)
             (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
-            (folder / "log.jsonl").unlink(missing_ok=True)
         self.clock = Clock(recipe, minutes, place)
+        self.clock.tick(self.step)
 
     @property
     def leads(self) -> bool:
@@ -132,7 +142,6 @@ class Run:
             world=self.place.world,
         )
         colours = self.spec.channels(self.config)
-        self.clock.tick(self.step)
         while not self.clock.done:
             inputs, targets = (
                 part[:, :colours].to(self.place.device, memory_format=self.layout, non_blocking=True)
@@ -151,6 +160,18 @@ class Run:
         if self.sharded:
             self._whole = sharding.whole(self._parts())
             self.average.load_state_dict(self._whole["ema"])
+
+    @property
+    def broken(self) -> bool:
+        """Whether ``average`` holds NaN or infinity."""
+        return not all(bool(torch.isfinite(entry).all()) for entry in self.average.state_dict().values())
+
+    def release(self) -> None:
+        """Lets go of the group of processes; who holds it longer than ``dist`` may wait for itself at the end.
+
+        The wrapper of DDP ends the group's threads without releasing Python's lock, which they may be waiting for.
+        """
+        self.module = self.net
 
     def save(self, name: str) -> None:
         """Writes a checkpoint of this name into the run's folder, as of the last ``gather``."""
@@ -260,7 +281,12 @@ def _refuse_uneven(recipe: Recipe, world: int) -> None:
 
 
 def open_patches(recipe: Recipe, task: Task) -> Patches:
-    """The stream of training patches that a recipe describes."""
+    """The stream of training patches that a recipe describes.
+
+    Raises:
+        UsageError: the task's degradation has no such strength.
+        InputError: a folder is missing or empty.
+    """
     sources = [
         replace(
             source,
@@ -275,6 +301,7 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
         )
         for source in recipe.sources
     ]
+    _refuse_unknown(recipe, sources, task)
     return Patches(
         sources,
         task.degrade,
@@ -284,6 +311,14 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
         cache_mb=recipe.cache_mb,
         seed=recipe.seed,
     )
+
+
+def _refuse_unknown(recipe: Recipe, sources: Sequence[Source], task: Task) -> None:
+    """Each strength once on a black square: a mistyped one is refused before the first step, not at a validation."""
+    square, generator = torch.zeros(3, PROBE, PROBE), torch.Generator()
+    for source in sources if task.degrade is not None else ():
+        for strength in ({}, *recipe.validate_at) if source.clean is not None else ():
+            apply(task, square, generator.manual_seed(0), {**source.strength, **strength})
 
 
 def pack_run(

@@ -22,6 +22,9 @@ __all__ = ["Loaded", "build", "load_network", "open_weights"]
 
 Spec = NetworkSpec[Any]
 
+JUDGE = "judge"
+"""What the cards of classifiers (task auto) name as their network; `undegrade.inference.judging` opens them."""
+
 
 class _UnrecognisedError(WeightsError):
     """The entries are those of none of our networks."""
@@ -138,6 +141,8 @@ def _identify(path: Path, checkpoint: Checkpoint, card: WeightsCard | None, wish
         said = (recipe["network"], recipe.get("preset"), recipe.get("numbers") or {})
     if said:
         network, preset, numbers = said
+        if network == JUDGE:
+            raise UsageError(f"{card.id if card else path}: tells what is wrong with a picture and restores nothing")
         if wish.network not in (None, network):
             raise WeightsError(f"{path}: weights of {network}, not of {wish.network}")
         spec = catalog.get(network)
