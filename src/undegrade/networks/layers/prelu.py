@@ -1,8 +1,8 @@
 """PReLU with one slope for all channels, whose way back is faster on a processor than torch's.
 
 He et al.: Delving Deep into Rectifiers (arXiv 1502.01852). With slope a, y = x where x > 0 and a x elsewhere, so that
-dx = dy or a dy, and da is the sum of dy min(x, 0). torch writes a map of the terms of that sum, number by number;
-here it is a product of two vectors.
+dx = dy or a dy, and da is the sum of dy min(x, 0). torch computes both number by number, and writes a map of the terms
+of that sum; here whole vectors at a time are taken, and no map is left.
 """
 
 from __future__ import annotations
