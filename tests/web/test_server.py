@@ -195,9 +195,14 @@ def test_ended_by_others_it_removes_the_files_too(
     serve: Callable[..., Served], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    served = serve()
+    number = getattr(signal, name)
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup, the server would go on ignoring it
+    try:
+        served = serve()
+    finally:
+        signal.signal(number, before)
     assert list(tmp_path.glob("undegrade-*"))
-    served.process.send_signal(getattr(signal, name))
+    served.process.send_signal(number)
     assert served.process.wait(60) == 128 + signal.SIGTERM
     assert not list(tmp_path.glob("undegrade-*"))
 
