@@ -14,6 +14,7 @@ from PIL import Image
 
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
+from undegrade.core.replacing import replacing
 from undegrade.data.folders import Key, Matching, Pair
 from undegrade.data.locate import locate
 
@@ -148,12 +149,8 @@ def _written(file: Path, write: Callable[[Path], object]) -> bool:
     if file.exists():
         return False
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.part")
-    try:
-        write(beside)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with replacing(file) as whole:
+        write(whole)
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from undegrade.core.errors import WeightsError
+from undegrade.core.replacing import replacing
 
 __all__ = ["load", "save", "sweep"]
 
@@ -20,20 +21,16 @@ def save(path: Path, state: dict[str, Any]) -> None:
         WeightsError: it cannot be written; what ``path`` held is still there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("wb") as file:
+        with replacing(path) as beside, beside.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        beside.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk by either
         raise WeightsError(
             f"{path}: cannot be written ({' '.join(str(error).split())[:120]}); make room and start again: "
             "the run goes on from its last checkpoint"
         ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

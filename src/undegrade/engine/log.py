@@ -13,6 +13,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from undegrade.core.replacing import replacing
+
 __all__ = ["RunLog"]
 
 
@@ -94,9 +96,8 @@ def _cut(file: Path, after: int) -> None:
         with contextlib.suppress(json.JSONDecodeError):
             if json.loads(line)["step"] <= after:
                 kept.append(line + "\n")
-    beside = file.with_name(f".{file.name}.part")
-    beside.write_text("".join(kept), encoding="utf-8")
-    beside.replace(file)
+    with replacing(file) as whole:
+        whole.write_text("".join(kept), encoding="utf-8")
 
 
 def _tensorboard(folder: Path, after: int) -> Any:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +13,7 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import WeightsError
 from undegrade.core.memory import peak_bytes
+from undegrade.core.replacing import replacing
 from undegrade.networks import catalog
 from undegrade.weights.card import WeightsCard
 
@@ -68,12 +65,12 @@ def pack(
     card = WeightsCard(network=network, numbers=asdict(config), task=task, file=path.name, **fields)
     entries = {name: _stored(name, tensor, dtype) for name, tensor in _unshared(module.state_dict()).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as part:
+    with replacing(path) as part:
         save_file(entries, part, metadata={"format": "pt", CARD_KEY: replace(card, sha256="").to_toml()})
     card = replace(card, sha256=sha256(path))
     beside = Path(card_path) if card_path is not None else path.with_suffix(".toml")
     beside.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(beside) as part:
+    with replacing(beside) as part:
         part.write_text(card.to_toml(), encoding="utf-8")
     return beside
 
@@ -106,17 +103,3 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:
     small = tensor.to(dtype)
     # Beyond the range of float16 (65504) an entry keeps its full width.
     return (small if torch.isfinite(small).all() else tensor.float()).clone().contiguous()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside ``path`` that takes its name when the block ends well and vanishes otherwise."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        yield part
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
