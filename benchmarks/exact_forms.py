@@ -25,7 +25,10 @@ sys.path[:0] = [str(TESTS), str(TESTS / "networks")]
 import mimo_plain  # noqa: E402
 import naf_plain  # noqa: E402
 
+from undegrade.core.heap import kept  # noqa: E402
 from undegrade.networks import catalog, ccnet, chair  # noqa: E402
+
+IN_A_ROW = 10
 
 
 @dataclass(frozen=True)
@@ -93,24 +96,27 @@ def seconds(module: nn.Module, x: Tensor) -> tuple[float, Tensor]:
 
 
 def measure(case: Case, repeats: int) -> Timing:
-    """Both forms in turn, one warm-up call each."""
+    """Both forms in turn, the first round for warming up."""
     torch.manual_seed(1)
-    module = case.module().eval()
+    ours = case.module().eval()
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in ours.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))  # scales of zero would hide whole branches
-    plain = case.plain(module)
+    plain = case.plain(ours)
     x = torch.rand(1, *case.shape)
     # Our units meet what their network hands them: channels-last maps, and memory that they may write into.
     layout = torch.contiguous_format if case.shape[0] == 3 else torch.channels_last
     best = [float("inf"), float("inf")]
-    with torch.inference_mode():
+    results = [x, x]
+    with torch.inference_mode(), kept():
         for repeat in range(repeats + 1):
-            given = x.clone(memory_format=layout)
-            first, expected = seconds(plain, x)
-            second, result = seconds(module, given)
-            if repeat:
-                best = [min(best[0], first), min(best[1], second)]
+            for form, module, memory in ((0, plain, torch.contiguous_format), (1, ours, layout)):
+                # A few calls on end, as in a network: what the other form left in the caches is no part of either.
+                for _ in range(IN_A_ROW):
+                    taken, results[form] = seconds(module, x.clone(memory_format=memory))
+                    if repeat:
+                        best[form] = min(best[form], taken)
+    expected, result = results
     difference = float((result - expected).abs().max() / expected.abs().max())
     return Timing(case.name, case.shape, best[0], best[1], best[0] / best[1], difference)
 
