@@ -81,6 +81,17 @@ def test_ambiguous(tmp_path, save):
     assert "ambiguous" in kinds(check_data(inputs=tmp_path / "in", targets=tmp_path / "gt"))
 
 
+def test_files_that_many_inputs_claim_are_told_once(tmp_path, save):
+    for number in range(5):
+        save(f"in/img_{number}_hazy.png", seed=number)
+        save(f"gt/img_{number}.png", seed=number + 9)
+    report = check_data(inputs=tmp_path / "in", targets=tmp_path / "gt", pairing="before-underscore")
+    (ambiguous,) = [finding for finding in report.findings if finding.kind == "ambiguous"]
+    assert ambiguous.message == (
+        "'img_0_hazy' and 4 more names are claimed by img_0.png and img_1.png and img_2.png and 2 more: keep one"
+    )
+
+
 def test_scale_border_and_smallest_size(tmp_path, save):
     save("lr/a.png", size=(8, 10), seed=1)
     save("hr/a.png", size=(32, 40), seed=2)

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
-from undegrade.data.folders import RULES, list_pictures, match, match_folders, natural, pair_folders, rule
+from undegrade.data.folders import RULES, list_pictures, listed, match, match_folders, natural, pair_folders, rule
 
 
 @pytest.fixture
@@ -32,6 +33,7 @@ def test_list_pictures_in_natural_order(touch):
 
 def test_natural_never_compares_numbers_with_letters():
     assert sorted(["b1", "1b", "a", "10", "9"], key=natural) == ["1b", "9", "10", "a", "b1"]
+    assert sorted(["5²6", "5b", "5"], key=natural) == ["5", "5b", "5²6"], "a raised two is no number"
 
 
 def test_pairs_by_stem_whatever_the_suffix(touch):
@@ -94,6 +96,18 @@ def test_two_files_of_one_name_are_an_error(touch):
         pair_folders(touch("in", "a.png"), touch("gt", "a.jpg", "a.png"))
     with pytest.raises(UsageError, match="claimed"):
         pair_folders(touch("in2", "a.png", "a.webp"), touch("gt2", "a.jpg"))
+
+
+def test_a_rule_that_fits_nothing_costs_no_square():
+    """Thousands of inputs that all meet the same thousands of targets: named briefly, in no time."""
+    inputs = [(f"img_{number}_hazy", Path(f"in/{number}.png")) for number in range(4000)]
+    targets = [(f"img_{number}", Path(f"gt/{number}.png")) for number in range(4000)]
+    start = time.process_time()
+    matching = match(inputs, targets, rule("before-underscore"))
+    assert time.process_time() - start < 1
+    assert not matching.lonely_targets
+    assert len(matching.ambiguous or {}) == 4000
+    assert listed([target.name for _, target in targets]) == "0.png and 1.png and 2.png and 3997 more"
 
 
 def test_order_reports_the_surplus(touch):

@@ -109,6 +109,13 @@ def test_locate_div2k_scale_and_clean(tmp_path):
         layout.locate(tmp_path, "train-lr")
 
 
+def test_hidden_files_are_no_pictures(tmp_path):
+    fill(tmp_path, "test/hazy/1_1.png", "test/hazy/._1_1.png", "test/gt/1.png", "test/gt/._1.png")
+    matching = layouts.get("ITS").locate(tmp_path)
+    assert [pair.name for pair in matching.pairs] == ["1_1"]
+    assert not matching.lonely_inputs + matching.lonely_targets
+
+
 def test_locate_says_where_it_looked(tmp_path):
     with pytest.raises(InputError, match="no pictures of GoPro at"):
         layouts.get("gopro").locate(tmp_path)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
-from undegrade.data.folders import SUFFIXES, Matching, match, natural, rule
+from undegrade.data.folders import SUFFIXES, Matching, hidden, match, natural, rule
 
 __all__ = ["Layout", "Part"]
 
@@ -96,10 +96,14 @@ class Layout:
 
 
 def _find(root: Path, pattern: str) -> list[tuple[str, Path]]:
-    """(name, file) of all pictures that fit; the name starts where the pattern's wildcards do."""
+    """(name, file) of all pictures that fit and are not hidden; the name starts where the pattern's wildcards do."""
     parts = pattern.split("/")
     first = next(index for index, part in enumerate(parts) if "*" in part)
     start = root.joinpath(*parts[:first])
-    files = [file for file in root.glob(pattern) if file.suffix.lower() in SUFFIXES and file.is_file()]
+    files = [
+        file
+        for file in root.glob(pattern)
+        if file.suffix.lower() in SUFFIXES and not hidden(file, start) and file.is_file()
+    ]
     named = [(file.relative_to(start).with_suffix("").as_posix(), file) for file in files]
     return sorted(named, key=lambda entry: natural(entry[0]))

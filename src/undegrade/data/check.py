@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from undegrade.core.errors import InputError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Key, Matching, Pair
+from undegrade.data.folders import Key, Matching, Pair, listed
 from undegrade.data.locate import locate
 
 __all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
@@ -159,9 +159,14 @@ def _partners(matching: Matching) -> Iterable[Finding]:
         yield Finding("unpaired-input", (file,), f"{file.name}: no target answers to this name")
     for file in matching.lonely_targets:
         yield Finding("unpaired-target", (file,), f"{file.name}: no input answers to this name")
+    # Where a rule does not fit, every input meets the same files: told once, or the report outgrows the data.
+    claims: dict[int, list[str]] = {}
     for name, files in (matching.ambiguous or {}).items():
-        listed = " and ".join(file.name for file in files)
-        yield Finding("ambiguous", files, f"'{name}' is claimed by {listed}: keep one")
+        claims.setdefault(id(files), []).append(name)
+    for first, *others in claims.values():
+        files = (matching.ambiguous or {})[first]
+        names = f"'{first}' and {len(others)} more names are" if others else f"'{first}' is"
+        yield Finding("ambiguous", files, f"{names} claimed by {listed([file.name for file in files])}: keep one")
     shared: dict[Path, list[Path]] = {}
     for pair in matching.pairs:
         shared.setdefault(pair.target, []).append(pair.input)
@@ -213,5 +218,6 @@ def _doubles(pairs: Iterable[Pair], looked: Mapping[Path, _Looked]) -> Iterable[
         for files in side.values():
             if len(files) > 1 and tuple(files) not in seen:
                 seen.add(tuple(files))
-                listed = " and ".join(file.name for file in files)
-                yield Finding("duplicate", tuple(files), f"{listed} hold the same picture")
+                yield Finding(
+                    "duplicate", tuple(files), f"{listed([file.name for file in files])} hold the same picture"
+                )

@@ -19,7 +19,9 @@ __all__ = [
     "Key",
     "Matching",
     "Pair",
+    "hidden",
     "list_pictures",
+    "listed",
     "match",
     "match_folders",
     "natural",
@@ -67,7 +69,17 @@ class Matching:
 def natural(text: str) -> list[tuple[int, int | str]]:
     """Sorting key by which ``img2`` comes before ``img10``."""
     parts = re.split(r"(\d+)", text.lower())
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def hidden(file: Path, folder: Path) -> bool:
+    """Whether ``file``, or a folder between it and ``folder``, has a name that begins with a dot."""
+    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+
+
+def listed(files: Sequence[object]) -> str:
+    """``a.png and b.png`` for messages; of many, the first three and how many more."""
+    return " and ".join([*map(str, files[:3]), *([f"{len(files) - 3} more"] if len(files) > 3 else [])])
 
 
 def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
@@ -81,11 +93,7 @@ def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
         raise InputError(f"no folder '{folder}': give the folder that holds the pictures")
     entries = folder.rglob("*") if recursive else folder.iterdir()
     found = [
-        entry
-        for entry in entries
-        if entry.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in entry.relative_to(folder).parts)
-        and entry.is_file()
+        entry for entry in entries if entry.suffix.lower() in SUFFIXES and not hidden(entry, folder) and entry.is_file()
     ]
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
 
@@ -154,7 +162,8 @@ def match(
     keyed = _by_key(targets, key)
     found: list[Pair] = []
     lonely_inputs: list[Path] = []
-    used: set[Path] = set()
+    # By identity: under a rule that does not fit, thousands of inputs meet the same thousands of files.
+    answered: dict[int, tuple[Path, ...]] = {}
     ambiguous = {name: files for name, files in _by_key(inputs, lambda name: name).items() if len(files) > 1}
     for name, file in inputs:
         files = plain.get(name) or plain.get(key(name)) or keyed.get(key(name))
@@ -163,17 +172,18 @@ def match(
             continue
         if len(files) > 1:
             ambiguous[name] = files
-        used.update(files)
+        answered[id(files)] = files
         found.append(Pair(name, file, files[0]))
+    used = {file for files in answered.values() for file in files}
     lonely_targets = tuple(file for _, file in targets if file not in used)
     return Matching(tuple(found), tuple(lonely_inputs), lonely_targets, ambiguous)
 
 
 def _by_key(side: Sequence[tuple[str, Path]], key: Key) -> dict[str, tuple[Path, ...]]:
-    found: dict[str, tuple[Path, ...]] = {}
+    found: dict[str, list[Path]] = {}
     for name, file in side:
-        found[key(name)] = (*found.get(key(name), ()), file)
-    return found
+        found.setdefault(key(name), []).append(file)
+    return {name: tuple(files) for name, files in found.items()}
 
 
 def _named(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
@@ -213,7 +223,5 @@ def pair_folders(
         )
     if matching.ambiguous:
         name, files = next(iter(matching.ambiguous.items()))
-        raise UsageError(
-            f"'{name}' is claimed by {' and '.join(file.name for file in files)}: keep one file for each name"
-        )
+        raise UsageError(f"'{name}' is claimed by {listed([file.name for file in files])}: keep one file for each name")
     return list(matching.pairs)

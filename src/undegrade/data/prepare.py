@@ -15,7 +15,7 @@ from PIL import Image
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
 from undegrade.core.replacing import replacing
-from undegrade.data.folders import Key, Matching, Pair
+from undegrade.data.folders import Key, Matching, Pair, listed
 from undegrade.data.locate import locate
 
 __all__ = ["Prepared", "crop_corners", "prepare", "prepare_data"]
@@ -132,7 +132,7 @@ def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
     claims |= {place.stem: tuple(inputs) for place, inputs in files.items() if len(inputs) > 1}
     if claims:
         name, several = next(iter(claims.items()))
-        raise UsageError(f"'{name}' is claimed by {' and '.join(map(str, several))}: keep one file for each name")
+        raise UsageError(f"'{name}' is claimed by {listed(several)}: keep one file for each name")
 
 
 def _copy(pair: Pair, out: Path) -> bool:
