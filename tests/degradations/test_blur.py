@@ -64,6 +64,13 @@ def test_aperture_covers_the_area_of_its_disc(blades: int) -> None:
     assert 1 / float(kernel.max()) == pytest.approx(math.pi * 144, rel=0.12)
 
 
+@pytest.mark.parametrize("blades", [0, 5, 6, 7])
+def test_no_corner_of_an_aperture_is_cut_off(blades: int) -> None:
+    for turn in (0.0, 0.3, 0.7, 1.1):
+        kernel = Aperture(blades=blades, turn=turn).kernel(16.0)
+        assert not (kernel[0] + kernel[-1] + kernel[:, 0] + kernel[:, -1]).any()
+
+
 def test_given_kernel_is_the_whole_blur() -> None:
     kernel = torch.zeros(5, 5)
     kernel[2] = 0.2  # symmetrical: turning leaves two possibilities

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from skimage import data
@@ -106,5 +107,10 @@ def test_strength_is_a_number_a_pair_or_the_training_range() -> None:
     assert _draw.strength(generator, 3, 0, 1) == 3.0
     assert all(2 <= _draw.strength(generator, [2, 4], 0, 1) <= 4 for _ in range(50))
     assert all(0 <= _draw.strength(generator, None, 0, 1) <= 1 for _ in range(50))
-    with pytest.raises(UsageError, match="sigma"):
-        _draw.strength(generator, [1, 2, 3], 0, 1, "sigma")
+    assert _draw.strength(generator, np.float32(3), 0, 1) == 3.0
+    assert 2 <= _draw.strength(generator, np.array([2, 4]), 0, 1) <= 4
+    for wrong in ([1, 2, 3], "25", ["a", "b"], {}, torch.tensor(3.0)):
+        with pytest.raises(UsageError, match="sigma"):
+            _draw.strength(generator, wrong, 0, 1, "sigma")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'often': a probability is needed"):
+        _draw.chance(generator, "often")  # type: ignore[arg-type]

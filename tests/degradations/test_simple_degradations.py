@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from skimage import data
@@ -37,7 +38,8 @@ def test_noise_has_its_sigma_and_is_independent_between_channels(sigma: int) -> 
 
 def test_a_test_condition_is_not_clipped_unless_asked() -> None:
     for seed in range(5):
-        assert float(gaussian_noise(picture(), generator(seed), sigma=50).min()) < 0
+        for sigma in (50, np.float32(50)):
+            assert float(gaussian_noise(picture(), generator(seed), sigma=sigma).min()) < 0
     clipped = gaussian_noise(picture(), generator(), sigma=50, clipped=True)
     assert 0 <= float(clipped.min()) <= float(clipped.max()) <= 1
     assert torch.equal((clipped * 255).round() / 255, clipped)

@@ -75,11 +75,25 @@ def test_defaults_of_parameters_are_used() -> None:
 
 @pytest.mark.parametrize(
     ("strength", "message"),
-    [({"sigma": 99}, "sigma"), ({"sigm": 5}, "sigm"), ({"sigma": "much"}, "sigma")],
+    [({"sigma": 99}, "sigma"), ({"sigm": 5}, "sigm"), ({"sigma": "much"}, "sigma"), ({"sigma": (5, 300)}, "sigma=300")],
 )
 def test_refused_strengths(strength: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         api.degrade(np.zeros((8, 8, 3), np.uint8), "denoising", **strength)
+
+
+def test_a_choice_is_no_range() -> None:
+    with pytest.raises(UsageError, match=r"scale=\(2, 4\): choose one of 2, 3, 4"):
+        api.degrade(np.zeros((24, 24, 3), np.uint8), "sr", scale=(2, 4))
+
+
+def test_numbers_as_text_and_of_numpy_and_auto() -> None:
+    flat = torch.full((3, 64, 64), 0.5)
+    expected = api.degrade(flat, "denoising", sigma=25)
+    for sigma in ("25", np.float32(25), np.int64(25)):
+        assert torch.equal(api.degrade(flat, "denoising", sigma=sigma), expected)
+    assert torch.equal(api.degrade(flat, "denoising", sigma="auto"), api.degrade(flat, "denoising"))
+    assert api.degrade(flat, "sr", scale="4").shape == (3, 16, 16)
 
 
 def test_two_inputs_of_one_name(folder: Path, tmp_path: Path) -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from numbers import Real
+from typing import TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
 
 from undegrade.core.errors import UsageError
 
-__all__ = ["Strength", "chance", "choice", "integer", "round8", "strength", "uniform"]
+__all__ = ["Strength", "chance", "choice", "fixed", "integer", "round8", "strength", "uniform"]
 
 T = TypeVar("T")
 
@@ -28,13 +29,24 @@ def integer(generator: torch.Generator, low: int, high: int) -> int:
 
 
 def chance(generator: torch.Generator, probability: float) -> bool:
-    """True with this probability; always draws, so that the stream does not depend on it."""
+    """True with this probability; always draws, so that the stream does not depend on it.
+
+    Raises:
+        UsageError: the probability is no number.
+    """
+    if not isinstance(probability, Real):
+        raise UsageError(f"{probability!r}: a probability is needed, a number in 0-1")
     return uniform(generator, 0.0, 1.0) < probability
 
 
 def choice(generator: torch.Generator, options: Sequence[T]) -> T:
     """One of the options, all equally likely."""
     return options[integer(generator, 0, len(options) - 1)]
+
+
+def fixed(value: Strength) -> TypeGuard[float]:
+    """Whether a strength is one number, numpy's among them: a test condition rather than a training range."""
+    return isinstance(value, Real)
 
 
 def strength(generator: torch.Generator, value: Strength, low: float, high: float, name: str = "strength") -> float:
@@ -47,15 +59,17 @@ def strength(generator: torch.Generator, value: Strength, low: float, high: floa
         name: what it is called in messages.
 
     Raises:
-        UsageError: a sequence that is not a pair.
+        UsageError: neither a number nor a pair of numbers.
     """
     if value is None:
         return uniform(generator, low, high)
-    if isinstance(value, (int, float)):
+    if fixed(value):
         return float(value)
-    if len(value) != 2:
-        raise UsageError(f"{name}={list(value)}: give a number or a pair [low, high]")
-    return uniform(generator, float(value[0]), float(value[1]))
+    try:
+        low, high = () if isinstance(value, str) else map(float, value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}={value!r}: give a number or a pair [low, high]") from None
+    return uniform(generator, low, high)
 
 
 def round8(picture: Tensor) -> Tensor:

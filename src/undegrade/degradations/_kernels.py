@@ -135,7 +135,8 @@ class Aperture:
 
     def kernel(self, radius: float) -> Tensor:
         """(k, k), antialiased, sum 1, for a blur circle of ``radius`` pixels."""
-        reach = math.ceil(radius + 0.5)
+        # Corners of a polygon of the disc's area reach further than the disc.
+        reach = math.ceil((radius / _narrowing(self.blades) if self.blades else radius) + 0.5)
         axis = torch.arange(-reach, reach + 1, dtype=torch.float32)
         y, x = axis[:, None], axis[None, :]
         distance = self._distance(y, x)
@@ -152,5 +153,10 @@ class Aperture:
             return torch.hypot(y, x)
         angles = [self.turn + 2 * math.pi * blade / self.blades for blade in range(self.blades)]
         sides = torch.stack([y * math.sin(angle) + x * math.cos(angle) for angle in angles]).amax(dim=0)
-        scaled: Tensor = sides / math.cos(math.pi / self.blades) ** 0.5  # same area as the disc, nearly
+        scaled: Tensor = sides / _narrowing(self.blades)  # same area as the disc, nearly
         return scaled
+
+
+def _narrowing(blades: int) -> float:
+    """Distance of a polygon's sides, and the inverse of that of its corners, for a disc of radius 1."""
+    return math.sqrt(math.cos(math.pi / blades))

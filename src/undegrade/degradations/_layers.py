@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,10 +45,10 @@ class Layers:
             InputError: no picture there.
         """
         root = Path(folder)
-        files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.suffix.lower() in _SUFFIXES)
+        files = [root] if root.is_file() else sorted(filter(_is_picture, root.rglob("*")))
         if not files:
             raise InputError(f"{folder}: no layer pictures there")
-        return cls([torch.from_numpy(load_rgb(file)[..., 0].copy()) for file in files])
+        return cls([_grey(file) for file in files])
 
     def draw(self, generator: torch.Generator, height: int, width: int) -> Tensor:
         """(1, height, width) in 0..1: a random window, mirrored left to right by a coin.
@@ -61,6 +62,16 @@ class Layers:
         left = integer(generator, 0, layer.shape[1] - width)
         window = layer[None, top : top + height, left : left + width].float() / 255
         return window.flip(-1) if chance(generator, 0.5) else window
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+
+
+def _grey(file: Path) -> Tensor:
+    """The first channel: bytes, or floats in 0..1 of a file of 16 bits."""
+    pixels = load_rgb(file)[..., 0]
+    return torch.from_numpy(pixels.copy() if pixels.dtype == np.uint8 else pixels / np.float32(65535))
 
 
 _from_folder = lru_cache(maxsize=8)(Layers.from_folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from undegrade.degradations._draw import Strength, chance, integer, strength
+from undegrade.degradations._draw import Strength, chance, fixed, integer, strength
 from undegrade.ops.jpeg import round_trip
 from undegrade.ops.pad import pad
 
@@ -33,12 +33,11 @@ def jpeg(
         twice: how often an earlier compression, its grid shifted by 0..7 pixels, comes first; None: 20 %, never
             when ``quality`` is one number.
     """
-    fixed = isinstance(quality, (int, float))
     full_chroma, again = chance(generator, 0.2), chance(generator, 0.2 if twice is None else twice)
     if subsampling is None:
-        subsampling = "4:4:4" if full_chroma and not fixed else "4:2:0"
-    if again and not (fixed and twice is None):
-        first = round(strength(generator, None if fixed else quality, 5, 95, "quality"))
+        subsampling = "4:4:4" if full_chroma and not fixed(quality) else "4:2:0"
+    if again and not (fixed(quality) and twice is None):
+        first = round(strength(generator, None if fixed(quality) else quality, 5, 95, "quality"))
         shift_y, shift_x = integer(generator, 0, 7), integer(generator, 0, 7)
         shifted = round_trip(pad(clean, (shift_x, 0, shift_y, 0)), first, subsampling)
         clean = shifted[..., shift_y:, shift_x:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from undegrade.degradations._draw import Strength, chance, round8, strength
+from undegrade.degradations._draw import Strength, chance, fixed, round8, strength
 
 __all__ = ["gaussian_noise"]
 
@@ -27,7 +27,7 @@ def gaussian_noise(
     """
     level = strength(generator, sigma, 0.0, 75.0, "sigma") / 255
     if clipped is None:
-        clipped = chance(generator, 0.5) and not isinstance(sigma, (int, float))
+        clipped = chance(generator, 0.5) and not fixed(sigma)
     noise = torch.randn(clean.shape, generator=generator, device=generator.device)
     noisy = torch.add(clean, noise.to(clean.device), alpha=level)
     return round8(noisy) if clipped else noisy

@@ -57,12 +57,22 @@ def degrade(image: Any, task: Task | str, *, seed: int = 0, **strength: Any) -> 
 
 
 def _checked(task: Task, strength: Mapping[str, Any]) -> dict[str, Any]:
-    """Parameters by their rules (single values only), defaults filled in; other strengths as they are."""
-    known = {parameter.name: parameter for parameter in task.parameters}
-    defaults = {name: parameter.default for name, parameter in known.items() if parameter.default is not None}
-    given = {name: value for name, value in strength.items() if value is not None}
-    single = {name: value for name, value in given.items() if name in known and isinstance(value, (int, float, str))}
-    return {**defaults, **given, **task.check(single)}
+    """Parameters by their rules, a range by its ends, defaults filled in; other strengths as they are.
+
+    A parameter that is ``"auto"``, left to the weights elsewhere, is left out: it is drawn.
+    """
+    rules = {parameter.name: parameter for parameter in task.parameters}
+    checked = {name: rule.default for name, rule in rules.items() if rule.default is not None}
+    for name, value in strength.items():
+        if value is None:
+            continue
+        if rule := rules.get(name):
+            ranged = isinstance(value, (list, tuple)) and not rule.choices
+            value = [rule.check(end) for end in value] if ranged else rule.check(value)  # noqa: PLW2901
+            if value == "auto":
+                continue
+        checked[name] = value
+    return checked
 
 
 def apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mapping[str, Any]) -> Tensor:

@@ -36,7 +36,8 @@ class Parameter:
     default: int | float | str | None = None
 
     def check(self, value: Any) -> Any:
-        """``value`` if it is allowed.
+        """``value`` if it is allowed: one of the choices, ``"auto"``, or a plain number, also where text or a number
+        of numpy's was given.
 
         Raises:
             UsageError: it is not; the message says what is.
@@ -44,8 +45,9 @@ class Parameter:
         if value is None or (self.auto and value == "auto"):
             return value
         if self.choices:
-            if value in self.choices:
-                return value
+            for choice in self.choices:
+                if value in (choice, str(choice)):
+                    return choice
             raise UsageError(f"{self.name}={value!r}: choose one of {', '.join(map(str, self.choices))}")
         try:
             number = float(value)
@@ -54,7 +56,7 @@ class Parameter:
         low, high = self.low, self.high
         if not ((low is None or number >= low) and (high is None or number <= high)):
             raise UsageError(f"{self.name}={value}: must lie in {low:g}-{high:g}")
-        return value
+        return int(number) if number.is_integer() else number
 
 
 @dataclass(frozen=True)
