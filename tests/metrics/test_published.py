@@ -47,5 +47,6 @@ def test_figures_read_off_the_papers(task, set_id, strength, method, figures):
 def test_rows_of_another_strength_are_left_out():
     rows = [row for _, found in beside("denoising", "kodak24", {"sigma": 30}) for row in found]
     assert {row.strength for row in rows} == {30}
+    assert beside("denoising", "kodak24", {"sigma": 30.0}) == beside("denoising", "kodak24", {"sigma": 30})
     assert [row.psnr for row in rows] == sorted((row.psnr for row in rows), reverse=True)
     assert not beside("denoising", "rain100l")

@@ -94,7 +94,7 @@ def beside(task: str, set_id: str, strength: Mapping[str, Any] | None = None) ->
         rows = [
             row
             for row in table.rows
-            if row.set == set_id and (row.strength is None or wanted is None or str(row.strength) == str(wanted))
+            if row.set == set_id and (row.strength is None or wanted is None or row.strength == wanted)
         ]
         if table.task == task and rows:
             found.append((table, sorted(rows, key=lambda row: -(row.psnr or 0.0))))
