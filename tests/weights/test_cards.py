@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -55,6 +58,8 @@ def test_card_survives_toml():
     assert WeightsCard.from_toml(CARD.to_toml()) == CARD
     plain = WeightsCard(id="x", title="y", network="chair", file="x.safetensors")
     assert WeightsCard.from_toml(plain.to_toml()) == plain
+    of_numpy = dataclasses.replace(CARD, parity_error=np.float64(1e-6))
+    assert WeightsCard.from_toml(of_numpy.to_toml()) == CARD
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,10 @@ def test_card_survives_toml():
         ("id = 'x'", "missing"),
         (CARD.to_toml().replace("licence", "license"), "unknown entry license"),
         (CARD.to_toml().replace("schema = 1", "schema = 2"), "schema 2, this version reads 1"),
+        (CARD.to_toml().replace("high = 75", ""), r"parameters\.sigma: a range is told by two numbers"),
+        (CARD.to_toml().replace("context = 32", "context = 'wide'"), "context='wide': must be a whole number"),
+        (CARD.to_toml().replace("context = 32", "padding = 'mirror'"), "padding='mirror': must be reflect or zeros"),
+        (CARD.to_toml().replace("trial.safetensors", ""), "file='': must be the name of a file"),
     ],
 )
 def test_wrong_cards(text, message):
@@ -190,6 +199,13 @@ def test_convert(official, save, tmp_path):
         convert(path, tmp_path / "its.pth")
     with pytest.raises(UsageError, match="is the checkpoint itself"):
         convert(tmp_path / "its.safetensors", tmp_path / "its.safetensors")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_convert_a_file_whose_name_is_no_text(official, save, tmp_path):
+    path = save({"model": official("chair_r4")}, os.fsdecode(b"its\xff.pkl"))
+    card = WeightsCard.from_toml(convert(path, tmp_path / "its.safetensors").read_text("utf-8"))
+    assert card.origin == r"converted from its\udcff.pkl"
 
 
 def test_every_shipped_card_is_complete():

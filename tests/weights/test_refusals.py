@@ -102,8 +102,32 @@ def test_a_zip_file_on_several_disks(save):
 
 def test_values_that_are_no_numbers(save):
     path = save(TENSORS | {"b.weight": torch.full((3, 3), float("inf"))})
-    with pytest.raises(WeightsError, match=r"NaN or infinity in b\.weight: a damaged file"):
+    with pytest.raises(WeightsError, match=r"NaN, infinity or no plain numbers in b\.weight: a damaged file"):
         load_network(path)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.eye(3).to_sparse(),
+        torch.ones(3, device="meta"),
+        torch.ones(3, dtype=torch.complex64),
+        torch.ones(3).to(torch.float8_e4m3fn),
+    ],
+    ids=["sparse", "meta", "complex", "eight-bit"],
+)
+def test_tensors_that_are_no_plain_numbers(save, tensor):
+    path = save(TENSORS | {"b.weight": tensor})
+    with pytest.raises(WeightsError, match=r"no plain numbers in b\.weight"):
+        load_network(path)
+
+
+def test_a_dict_that_holds_itself(save):
+    content = {}
+    content["model"] = content["net"] = content
+    with pytest.raises(WeightsError, match="no tensors inside; found the keys model, net"):
+        read(save(content))
+    assert list(read(save(content | TENSORS)).entries) == list(TENSORS)
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ class WeightsCard:
 
     def to_toml(self) -> str:
         """The card as TOML text; ``from_toml`` reads it back to an equal card."""
-        table = {name: value for name, value in asdict(self).items() if value not in ("", None, (), {})}
+        table = {name: value for name, value in asdict(self).items() if not _silent(value)}
         return dumps({"schema": table.pop("schema"), **table})
 
     @classmethod
@@ -157,9 +157,23 @@ class WeightsCard:
         for name in ("id", "title", "network", "file", "task", "sha256", "licence", "origin", "limits"):
             if not isinstance(value := getattr(card, name), str):
                 raise WeightsError(f"{source}: {name}={value!r}: must be text")
-        if PurePath(card.file).name != card.file:
+        if not card.file or PurePath(card.file).name != card.file:
             raise WeightsError(f"{source}: file={card.file!r}: must be the name of a file beside the card, no path")
+        if card.padding not in (None, "reflect", "zeros"):
+            raise WeightsError(f"{source}: padding={card.padding!r}: must be reflect or zeros")
+        for name in ("context", "tile", "bytes_per_pixel"):
+            if not isinstance(value := getattr(card, name), int | None):
+                raise WeightsError(f"{source}: {name}={value!r}: must be a whole number")
+        for name, ability in card.parameters.items():
+            ends = (ability.get("low"), ability.get("high")) if isinstance(ability, Mapping) else ()
+            if not all(isinstance(end, int | float) for end in ends):
+                raise WeightsError(f"{source}: parameters.{name}: a range is told by two numbers, low and high")
         return card
+
+
+def _silent(value: Any) -> bool:
+    """Whether an entry says nothing and is left out; 0 says something."""
+    return value is None or (isinstance(value, str | tuple | Mapping) and not value)
 
 
 def _frozen(value: Any) -> Any:

@@ -31,6 +31,9 @@ WRAPPERS = ("params_ema", "ema", "params", "state_dict", "model_state_dict", "mo
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.")
 """What multi-GPU wrappers, compilers and frameworks put before every name."""
 
+DEEPEST = 5
+"""Wrappers inside one another that are opened; a file may hold a dict that holds itself."""
+
 COUNTERS = ("total_ops", "total_params")
 """Entries that a cost profiler leaves behind (thop); no part of any network."""
 
@@ -178,12 +181,12 @@ def _is_zip(path: Path) -> bool:
         return False
 
 
-def _unwrap(content: Any) -> dict[str, Tensor]:
+def _unwrap(content: Any, deepest: int = DEEPEST) -> dict[str, Tensor]:
     """The state dict somewhere inside ``content``, or an empty one."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not deepest:
         return {}
     for key in WRAPPERS:
-        if isinstance(content.get(key), Mapping) and (inside := _unwrap(content[key])):
+        if inside := _unwrap(content.get(key), deepest - 1):
             return inside
     return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from undegrade.core.errors import UsageError
-from undegrade.core.names import same_file
+from undegrade.core.names import printable, same_file
 from undegrade.weights.load import open_weights
 from undegrade.weights.pack import pack
 
@@ -47,7 +47,7 @@ def convert(
     loaded = open_weights(checkpoint, network, preset)
     presets = [name for name, config in loaded.spec.presets.items() if config == loaded.config]
     fields.setdefault("padding", loaded.spec.official_padding)
-    fields.setdefault("origin", f"converted from {Path(checkpoint).name}")
+    fields.setdefault("origin", f"converted from {printable(Path(checkpoint).name)}")
     return pack(
         loaded.module,
         loaded.spec.name,

@@ -73,8 +73,10 @@ def open_weights(
     """
     path, card = _locate(source)
     checkpoint = read(path)
-    if broken := [name for name, tensor in checkpoint.entries.items() if not torch.isfinite(tensor).all()]:
-        raise WeightsError(f"{path}: NaN or infinity in {_some(broken)}: a damaged file or a failed training")
+    if broken := [name for name, tensor in checkpoint.entries.items() if not _finite(tensor)]:
+        raise WeightsError(
+            f"{path}: NaN, infinity or no plain numbers in {_some(broken)}: a damaged file or a failed training"
+        )
     card = card or checkpoint.card
     wish = _Wish(_network_of(network, preset), preset, numbers)
     try:
@@ -97,6 +99,14 @@ def build(spec: Spec, config: Any) -> nn.Module:
     """A fresh module; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         return spec.build(config)
+
+
+def _finite(tensor: Tensor) -> bool:
+    """Whether these are finite real numbers; torch cannot tell of sparse, packed, nested or empty-handed tensors."""
+    try:
+        return not tensor.is_complex() and bool(torch.isfinite(tensor).all())
+    except RuntimeError:
+        return False
 
 
 def _locate(source: str | Path) -> tuple[Path, WeightsCard | None]:

@@ -49,8 +49,10 @@ def _value(value: Any) -> str:
     if isinstance(value, str):
         # JSON strings are TOML basic strings, but for the delete character, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, int | float):
-        return repr(value)
+    if isinstance(value, int):
+        return repr(int(value))
+    if isinstance(value, float):
+        return repr(float(value))  # numpy's own has its name in it
     if isinstance(value, Sequence):
         return "[" + ", ".join(_value(entry) for entry in value) + "]"
     raise TypeError(f"cannot write {type(value).__name__} as TOML")
