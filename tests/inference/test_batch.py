@@ -83,6 +83,26 @@ def test_one_file_into_a_file_or_a_folder(tree: Path) -> None:
     assert targets(batch.plan([source], tree / "odd.png"), tree) == {"in/a.jpg": "odd.png/a.png"}
 
 
+def test_a_slash_at_the_end_means_a_folder(tree: Path) -> None:
+    source = tree / "in/a.jpg"
+    for name in ("new.png", "new.gif"):
+        assert targets(batch.plan([source], f"{tree}/{name}/"), tree) == {"in/a.jpg": f"{name}/a.png"}
+    precious = picture(tree / "precious.png", 200)
+    before = precious.read_bytes()
+    (outcome,) = batch.run(batch.plan([source], f"{precious}/"), Negative())
+    assert "the folder cannot be made" in outcome.error
+    assert precious.read_bytes() == before
+
+
+@pytest.mark.parametrize("word", ["", "-"])
+def test_words_that_name_nothing_are_refused(tree: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.chdir(tree / "in")
+    with pytest.raises(UsageError, match="give a file"):
+        batch.plan([word])
+    with pytest.raises(UsageError, match="give a file"):
+        batch.plan(["a.jpg"], word)
+
+
 @pytest.mark.parametrize("name", ["x.gif", "x.jp2", "x.psd"])
 def test_picture_files_that_are_not_written(tree: Path, name: str) -> None:
     with pytest.raises(UsageError, match="are not written"):
@@ -258,4 +278,24 @@ def test_outcome_as_json(tree: Path) -> None:
 def test_too_many_pixels(tree: Path) -> None:
     (outcome,) = batch.run(batch.plan([tree / "in/a.jpg"]), Negative(), max_pixels=20)
     assert isinstance(outcome.cause, InputError)
-    assert "megapixels" in outcome.error
+    assert "0.000024 megapixels, the limit is 0.00002:" in outcome.error
+
+
+def test_a_folder_that_takes_no_files_is_told(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = Path.open
+
+    def read_only(path: Path, *mode: str, **rest: Any) -> Any:
+        if not rest and mode in ((), ("xb",)):
+            raise OSError(30, "Read-only file system")
+        return plain(path, *mode, **rest)
+
+    monkeypatch.setattr(Path, "open", read_only)
+    monkeypatch.setattr(Path, "unlink", lambda path, missing_ok: read_only(path))
+    (outcome,) = batch.run(batch.plan([tree / "in/a.jpg"]), Negative())
+    assert outcome.error.endswith("a.restored.png: cannot be written (Read-only file system)")
+
+
+def test_an_empty_file_is_called_empty(tree: Path) -> None:
+    (tree / "none.png").touch()
+    (outcome,) = batch.run(batch.plan([tree / "none.png"]), Negative())
+    assert outcome.error == f"{tree / 'none.png'}: is empty"

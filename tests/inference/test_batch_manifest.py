@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,35 @@ def test_one_run_at_a_time_and_one_kind_of_run(batch: Callable[..., list[Any]], 
     (tmp_path / "text.db").write_text("This is no database, but it is long enough to look like a file of one." * 20)
     with pytest.raises(InputError, match="not a manifest"):
         Manifest(tmp_path / "text.db", {})
-    with pytest.raises(InputError, match="cannot be used"):
+    with pytest.raises(InputError, match="no such folder"):
         Manifest(tmp_path / "nowhere/m.db", {})
+
+
+def test_a_database_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "photos.db"
+    with sqlite3.connect(path) as base:
+        base.execute("CREATE TABLE photos (name TEXT)")
+    base.close()
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="not a manifest"):
+        Manifest(path, {})
+    assert path.read_bytes() == before
+
+
+def test_a_manifest_that_can_no_longer_be_written_is_told(tmp_path: Path) -> None:
+    for number in range(4):
+        picture(tmp_path / f"in/{number}.png", number)
+    with Manifest(tmp_path / "m.db", {}) as manifest:
+        jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
+        run = engines.run(jobs, Negative(), manifest=manifest)
+        assert next(run).status == "done"
+        manifest._base.execute("PRAGMA query_only = ON")  # stands for a full disk
+        with pytest.raises(InputError, match=r"m\.db: the manifest cannot be used"):
+            list(run)
+    with Manifest(tmp_path / "m.db", {}) as manifest:
+        list(engines.run(scan.scan([tmp_path / "in"], tmp_path / "out"), Negative(), manifest=manifest))
+        assert manifest.counts() == {"done": 4}
+    assert len(list((tmp_path / "out").iterdir())) == 4
 
 
 def test_a_file_named_twice_is_done_once(tmp_path: Path) -> None:

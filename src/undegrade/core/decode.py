@@ -170,7 +170,8 @@ def _open(data: bytes) -> Image.Image:
     except UnidentifiedImageError as error:
         if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis"):
             raise MissingExtraError("reading HEIC", "heif") from error
-        raise InputError("not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)") from error
+        what = "not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)" if data else "is empty"
+        raise InputError(what) from error
 
 
 @cache
@@ -230,9 +231,14 @@ def _refuse_bombs(pixels: int, limit: int) -> None:
 
 def _too_large(pixels: int, limit: int) -> str:
     return (
-        f"{pixels / 1e6:.0f} megapixels, the limit is {limit / 1e6:.0f}: raise it with max_pixels "
+        f"{_mega(pixels)} megapixels, the limit is {_mega(limit)}: raise it with max_pixels "
         "(--max-pixels) if the file is to be trusted"
     )
+
+
+def _mega(pixels: int) -> str:
+    """Millions, to the pixel: rounded, a picture just above the limit would seem to be within it."""
+    return f"{pixels / 1e6:f}".rstrip("0").rstrip(".")
 
 
 _LOCK = threading.RLock()

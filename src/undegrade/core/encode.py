@@ -8,6 +8,7 @@ import os
 import secrets
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,7 +88,8 @@ def write_beside(frames: Sequence[Frame], path: Path, *, sync: bool = False) -> 
             if sync:
                 os.fsync(file.fileno())
     except BaseException as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be removed either
+            part.unlink(missing_ok=True)
         if isinstance(error, InputError):
             raise InputError(f"{path}: {error}") from error
         if isinstance(error, OSError):

@@ -7,10 +7,12 @@ import os
 import unicodedata
 from pathlib import Path, PurePath
 
-__all__ = ["LONGEST", "folded", "printable", "same_file", "shortened"]
+__all__ = ["LONGEST", "SLASHES", "folded", "printable", "same_file", "shortened"]
 
 LONGEST = 255
 """Bytes that nearly every file system takes for one name."""
+SLASHES = tuple({"/", os.sep})
+"""A name that ends in one stands for a folder, be it there or not."""
 
 
 def printable(text: str) -> str:

@@ -174,7 +174,10 @@ def _prepare(job: Job, target: Location, frame: Frame, count: int) -> None:
         return
     if isinstance(job.root, Path) and not target.parent.resolve().is_relative_to(job.root.resolve()):
         raise InputError(f"{target}: a link leads out of the output folder {job.root}")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{target.parent}: the folder cannot be made ({error.strerror or error})") from error
 
 
 def _final(job: Job, frames: int) -> Location:

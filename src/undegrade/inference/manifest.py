@@ -71,6 +71,8 @@ class Manifest:
 
     def __init__(self, path: Path, settings: Mapping[str, Any], *, retry: bool = False) -> None:
         self.path, self.retry, self.before = path, retry, 0
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"{path}: cannot be used as a manifest (there is no such folder)")
         self._earlier: deque[Outcome] = deque()
         self._run = uuid.uuid4().hex
         self._lock = threading.Lock()  # files are published by a thread of their own
@@ -87,7 +89,11 @@ class Manifest:
         """Takes the lock, makes the tables, compares the settings."""
         try:
             # The lock is held as long as the process lives, and is gone when it is killed.
-            for line in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL"):
+            self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
+            tables = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if tables and not tables >= {"about", "files"}:
+                raise InputError(f"{self.path}: not a manifest (a database of something else); give another file")
+            for line in ("journal_mode = WAL", "synchronous = NORMAL"):
                 self._base.execute(f"PRAGMA {line}")
             self._base.executescript(TABLES)
             self._same(settings)
@@ -214,7 +220,10 @@ class Manifest:
 
     def _execute(self, statement: str, *values: Any) -> list[Any]:
         with self._lock:
-            return self._base.execute(statement, values).fetchall()
+            try:
+                return self._base.execute(statement, values).fetchall()
+            except sqlite3.Error as error:
+                raise InputError(f"{self.path}: the manifest cannot be used ({error})") from error
 
 
 def remove_parts(job: Job) -> None:

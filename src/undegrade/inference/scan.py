@@ -22,7 +22,7 @@ from PIL import Image
 from undegrade.core.encode import format_of
 from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
-from undegrade.core.names import folded, shortened
+from undegrade.core.names import SLASHES, folded, shortened
 from undegrade.core.urls import Location, Url, is_url
 
 __all__ = ["Job", "parse_shard", "plan", "scan"]
@@ -192,13 +192,15 @@ class _Scan:
 
     def _groups(self) -> Iterator[list[_Entry]]:
         """The inputs that are files, then the pictures of one folder after the other."""
+        for name in (*self.inputs, *([] if self.output is None else [self.output])):
+            _check_named(name)
         place = self.place = _at(self.output) if self.output is not None else None
         paths = [_at(name) for name in self.inputs]
         files = [path for path in paths if not _is_folder(path)]
         self.named = {_place(path) for path in files}
         folders = [path for path in paths if _is_folder(path)]
         self.roots = [path.resolve() for path in folders if isinstance(path, Path)]
-        if place is not None and not _is_folder(place):
+        if place is not None and not _is_folder(place) and not str(self.output).endswith(SLASHES):
             self.to_file = place.suffix.lower() in WRITTEN
             if self.to_file and (len(paths) != 1 or not files):
                 raise UsageError(f"{place}: one file name for several inputs: give a folder")
@@ -343,6 +345,16 @@ def _split(name: str) -> tuple[str, str]:
 
 def _suffix(name: str) -> str:
     return _split(name)[1].lower()
+
+
+def _check_named(name: str | Path) -> None:
+    """Refuses words that say no file: ``""`` would be taken for the current folder, and all of it restored."""
+    if str(name) == "":
+        raise UsageError("'': an empty name: give a file or a folder, '.' for the current one")
+    if str(name) == "-":
+        raise UsageError(
+            "-: pictures are not read from stdin nor written to stdout: give a file, ./- if it is called so"
+        )
 
 
 def _at(name: str | Path) -> Location:
