@@ -79,6 +79,13 @@ def test_size_must_be_a_multiple_of_four(spec: NetworkSpec[Any]) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("width", [0, 2, 30])
+def test_width_must_be_a_multiple_of_four(spec: NetworkSpec[Any], width: int) -> None:
+    with pytest.raises(UsageError, match=f"width={width}: give a multiple of 4"):
+        spec.build(spec.configure(width=width))
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 @pytest.mark.parametrize("preset", ["default", "odd"])
 def test_names_are_one_to_one_and_numbers_are_found(spec: NetworkSpec[Any], preset: str) -> None:
     config = spec.configure() if preset == "default" else spec.configure(width=12, blocks=3, colors=1)

@@ -80,3 +80,5 @@ def test_impossible_numbers_are_refused() -> None:
         PaEdsrConfig(scale=5)
     with pytest.raises(UsageError, match="blocks=3"):
         PaEdsrConfig(blocks=3)
+    with pytest.raises(UsageError, match="reduction=0"):
+        PaEdsrConfig(reduction=0)

@@ -89,3 +89,9 @@ def test_every_parameter_gets_a_gradient() -> None:
 def test_odd_blocks_are_refused(blocks: int) -> None:
     with pytest.raises(UsageError, match=f"blocks={blocks}"):
         PanetConfig(blocks=blocks)
+
+
+@pytest.mark.parametrize("reduction", [0, 9])
+def test_reductions_that_leave_no_channel_are_refused(reduction: int) -> None:
+    with pytest.raises(UsageError, match=f"reduction={reduction}: from 1 to the 8 features"):
+        PanetConfig(blocks=2, features=8, reduction=reduction)

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
-from undegrade.networks.layers.edsr import ResidualBlock, attention_names, block_names, conv, official_blocks
+from undegrade.networks.layers.edsr import (
+    ResidualBlock,
+    attention_names,
+    block_names,
+    check_trunk,
+    conv,
+    official_blocks,
+)
 from undegrade.networks.layers.pyramid import PyramidAttention
 
 __all__ = ["SPEC", "PaEdsr", "PaEdsrConfig"]
@@ -44,10 +51,7 @@ class PaEdsrConfig:
     def __post_init__(self) -> None:
         if self.scale not in (2, 3, 4):
             raise UsageError(f"scale={self.scale}: pa_edsr upscales by 2, 3 or 4")
-        if self.blocks < 2 or self.blocks % 2:
-            raise UsageError(
-                f"blocks={self.blocks}: an even number from 2, half of them on either side of the attention"
-            )
+        check_trunk(self)
 
     @property
     def steps(self) -> tuple[int, ...]:

@@ -11,9 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
-from undegrade.networks.layers.edsr import ResidualBlock, attention_names, block_names, conv, official_blocks
+from undegrade.networks.layers.edsr import (
+    ResidualBlock,
+    attention_names,
+    block_names,
+    check_trunk,
+    conv,
+    official_blocks,
+)
 from undegrade.networks.layers.prelu import PReLU
 from undegrade.networks.layers.pyramid import PyramidAttention
 
@@ -39,10 +45,7 @@ class PanetConfig:
     legacy_resize: bool = False
 
     def __post_init__(self) -> None:
-        if self.blocks < 2 or self.blocks % 2:
-            raise UsageError(
-                f"blocks={self.blocks}: an even number from 2, half of them on either side of the attention"
-            )
+        check_trunk(self)
 
 
 class PANet(nn.Module):

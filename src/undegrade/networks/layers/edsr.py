@@ -3,12 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-__all__ = ["ResidualBlock", "attention_names", "block_names", "conv", "official_blocks"]
+from undegrade.core.errors import UsageError
+
+__all__ = ["ResidualBlock", "TrunkConfig", "attention_names", "block_names", "check_trunk", "conv", "official_blocks"]
+
+
+class TrunkConfig(Protocol):
+    """The numbers that the configs of PANet and PA-EDSR share."""
+
+    @property
+    def blocks(self) -> int:
+        """Residual blocks, half of them on either side of the attention."""
+
+    @property
+    def features(self) -> int:
+        """Channels."""
+
+    @property
+    def reduction(self) -> int:
+        """What the channels are divided by where the attention compares."""
+
+
+def check_trunk(config: TrunkConfig) -> None:
+    """Hold the numbers of a trunk.
+
+    Raises:
+        UsageError: a number that no such network can have.
+    """
+    if config.blocks < 2 or config.blocks % 2:
+        raise UsageError(f"blocks={config.blocks}: an even number from 2, half of them on either side of the attention")
+    if not 1 <= config.reduction <= config.features:
+        raise UsageError(f"reduction={config.reduction}: from 1 to the {config.features} features that it divides")
 
 
 def conv(inputs: int, outputs: int) -> nn.Conv2d:

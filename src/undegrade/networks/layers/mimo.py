@@ -67,10 +67,15 @@ class MimoUNet(nn.Module):
         width: channels at full size; a multiple of 4 for the halves and quarters taken of it.
         stage: builds what a level computes from its number of channels; called six times.
         colors: channels of the picture.
+
+    Raises:
+        UsageError: a width that cannot be quartered.
     """
 
     def __init__(self, width: int, stage: Callable[[int], nn.Module], colors: int = 3) -> None:
         super().__init__()
+        if width < 4 or width % 4:
+            raise UsageError(f"width={width}: give a multiple of 4")
         full, half, quarter = width, 2 * width, 4 * width
         self.stem = nn.Sequential(conv(colors, full), Gelu())
         self.shallow = nn.ModuleList([ShallowFeatures(colors, half), ShallowFeatures(colors, quarter)])
