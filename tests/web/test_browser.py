@@ -147,6 +147,24 @@ def test_half_the_strength(
     assert (tmp_path / "half.png").read_bytes() == by_command(photo, "-t", "dejpeg", "--strength", "0.5")
 
 
+def test_weights_set_the_scale_and_a_scale_lets_go_of_weights(page: Any, server: Served, photo: Path) -> None:
+    page.goto(f"{server.address}/super_resolution")
+    page.wait_for_selector(".ud-start")
+    page.set_input_files(".ud-drop input[type=file]", photo)
+    page.wait_for_selector(".ud-drop :text('.jpg')")
+    page.get_by_role("button", name="More").locator("visible=true").click()
+    weights = page.get_by_label("Weights").locator("visible=true").first
+    three, four = (page.get_by_role("radio", name=name, exact=True).locator("visible=true").first for name in "34")
+    weights.click()
+    page.get_by_role("option", name="super_resolution_x3_fast").click()
+    page.wait_for_function("radio => radio.checked", arg=three.element_handle())
+    page.click("button.ud-start:visible")
+    wait_for_result(page)
+    assert "480 × 384 pixels, with super_resolution_x3_fast" in page.inner_text(".ud-status")
+    four.click()
+    page.wait_for_function("box => box.value.startsWith('The best')", arg=weights.element_handle())
+
+
 def test_trouble_is_told(page: Any, server: Served, tmp_path: Path) -> None:
     page.goto(f"{server.address}/denoising")
     page.wait_for_selector(".ud-sample img", state="attached")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import signal
 import socket
 import time
@@ -72,7 +73,7 @@ def test_sixteen_bits_and_pages(client: Any, tmp_path: Path, by_command: Callabl
     ("name", "content", "fields", "status", "reason"),
     [
         ("a.png", b"no picture", {}, 400, "not a picture of a kind that is read"),
-        ("a.png", b"", {}, 400, "not a picture"),
+        ("a.png", b"", {}, 400, "is empty"),
         ("../../../etc/a.png", png()[:60], {}, 400, "truncated"),
         ("a.png", png(), {"task": "sr", "scale": "7"}, 400, "scale=7: choose one of 2, 3, 4"),
         ("a.png", png(), {"task": "derain", "sigma": "3"}, 400, "unknown parameter of deraining 'sigma'"),
@@ -129,6 +130,14 @@ def test_tasks_and_docs_need_nothing_from_outside(client: Any) -> None:
         answer = client.get(path)
         assert answer.status_code == 200
         assert "//" not in answer.text.replace("// Shows", "").replace("http://127", "")
+
+
+@pytest.mark.parametrize("path", ["/api/health", "/api/tasks", "/api/docs", "/api/docs.js", "/api/openapi.json", "/"])
+def test_head_tells_what_get_would(client: Any, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert set(client.get("/api/openapi.json").json()["paths"].get(path, {"get": {}})) == {"get"}
 
 
 def test_page_files_of_others_and_addresses_stay_shut(client: Any) -> None:
@@ -248,6 +257,27 @@ def test_old_files_go_although_nobody_comes() -> None:
     for counter in range(CLEAR + 1):
         asyncio.run(server.on_tick(counter))
     assert len(looked) == 2
+
+
+def test_old_files_go_and_then_their_folders(tmp_path: Path) -> None:
+    from undegrade.web.server import _Kept
+
+    for name in ("old/in/a.png", "new/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_bytes(b"12")
+    (tmp_path / "waits").mkdir()  # of a job whose result is not there yet
+    look = _Kept(tmp_path, keep=100, every=0)
+    assert look() == 4
+    hour = time.time() - 3600
+    for name in ("old/in/a.png", "old/in", "old", "."):
+        os.utime(tmp_path / name, (hour, hour))
+    assert look() == 2
+    os.utime(tmp_path / "old/in", (hour, hour))  # the file went a while ago
+    os.utime(tmp_path / "old", (hour, hour))
+    look()
+    os.utime(tmp_path / "old", (hour, hour))
+    look()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "waits"]
 
 
 def test_page_of_every_task(client: Any) -> None:

@@ -106,12 +106,20 @@ def make_api(desk: Desk, limits: Limits, folder: Path) -> FastAPI:
         responses=_RESPONSES,
         openapi_extra={"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form()}}}},
     )
-    app.add_api_route("/api/tasks", tasks, methods=["GET"], response_model=None)
-    app.add_api_route("/api/health", health, methods=["GET"], response_model=None)
+    _add_get(app, "/api/tasks", tasks)
+    _add_get(app, "/api/health", health)
     _add_docs(app)
     app.add_api_route("/api/{rest:path}", _nothing, methods=list(METHODS), include_in_schema=False)
     _add_errors(app)
     return app
+
+
+def _add_get(app: FastAPI, path: str, function: Callable[[], Any], shown: bool = True) -> None:
+    """A route for GET, and for HEAD, which FastAPI does not answer by itself."""
+    for method in ("GET", "HEAD"):
+        app.add_api_route(
+            path, function, methods=[method], response_model=None, include_in_schema=shown and method == "GET"
+        )
 
 
 async def _nothing() -> Response:
@@ -213,8 +221,7 @@ def _add_docs(app: FastAPI) -> None:
         return answer
 
     for name in kinds:
-        path = "/api/docs" if name == "docs.html" else f"/api/{name}"
-        app.add_api_route(path, serve(name), methods=["GET"], include_in_schema=False)
+        _add_get(app, "/api/docs" if name == "docs.html" else f"/api/{name}", serve(name), shown=False)
 
 
 def _add_errors(app: FastAPI) -> None:

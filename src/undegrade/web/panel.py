@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -271,8 +272,12 @@ class _Choice:
             best = gr.Checkbox(label="Best quality: averages eight turned copies, eight times as slow")
             self._add("ensemble", best)
             self._add("keep_format", gr.Checkbox(label="Keep the file's format instead of PNG"))
+        named = [self.inputs[self.names.index(name)] for name in self.rules]
+        _button(those.input, self._asked_by, those, named)
+        for name, control in zip(self.rules, named, strict=True):
+            if self.rules[name]["choices"]:
+                _button(control.input, partial(_still_fitting, name), [those, control], those)
         if task is None:
-            named = [self.inputs[self.names.index(name)] for name in self.rules]
 
             def chosen(name: str) -> list[Any]:
                 own = [self._parameter(one, name) for one in self.rules]
@@ -286,6 +291,11 @@ class _Choice:
 
     def _parameter(self, name: str, task: str) -> Any:
         return gr.update(visible=name in self.of_task[task], value=self.rules[name]["default"])
+
+    def _asked_by(self, name: str) -> list[Any]:
+        """The parameters that weights leave no choice of, such as the scale."""
+        own = _fixed(name)
+        return [gr.update(value=own[one]) if one in own else gr.skip() for one in self.rules]
 
     def fields(self, values: Sequence[Any]) -> dict[str, Any]:
         """The controls' values as fields of a wish."""
@@ -308,6 +318,17 @@ def _control(rule: dict[str, Any], visible: bool) -> Any:
 
 def _weights(task: str) -> list[tuple[str, str]]:
     return [("The best for this", ""), *((row["name"], row["name"]) for row in weights(task))]
+
+
+def _fixed(name: str) -> dict[str, Any]:
+    """The parameters of which weights know one value."""
+    own: dict[str, Any] = next((row["parameters"] for row in weights() if row["name"] == name), {})
+    return {one: value for one, value in own.items() if not isinstance(value, dict | list | tuple)}
+
+
+def _still_fitting(parameter: str, name: str, value: Any) -> Any:
+    """The weights, or the best ones where those that were chosen do not do what is asked for now."""
+    return gr.skip() if _fixed(name).get(parameter, value) == value else gr.update(value="")
 
 
 def _place(request: gr.Request, tab: str) -> _Place:

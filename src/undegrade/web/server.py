@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NoReturn
@@ -157,7 +157,7 @@ def _patient(seconds: float) -> type[H11Protocol]:
 
 
 class _Kept:
-    """Bytes below a folder, counted at most every few seconds; old files go at the same time."""
+    """Bytes below a folder, counted at most every few seconds; old files and empty folders go at the same time."""
 
     def __init__(self, folder: Path, keep: float, every: float = 5) -> None:
         self.folder, self.keep, self.every = folder, keep, every
@@ -168,7 +168,15 @@ class _Kept:
             self.counted = time.monotonic()
             files = (Path(folder, name) for folder, _, names in os.walk(self.folder) for name in names)
             self.size = sum(map(self._size, files))
+            for folder, *_ in os.walk(self.folder, topdown=False):
+                self._leave(Path(folder))
         return self.size
+
+    def _leave(self, folder: Path) -> None:
+        """Removes a folder in which nothing has come or gone for long."""
+        with suppress(OSError):  # not empty, or gone meanwhile
+            if folder != self.folder and time.time() - folder.stat().st_mtime > self.keep:
+                folder.rmdir()
 
     def _size(self, path: Path) -> int:
         try:
