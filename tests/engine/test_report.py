@@ -70,6 +70,19 @@ def test_curves_and_chart(run: Path, scores: Path, capsys: pytest.CaptureFixture
     assert page.count("data:image/svg+xml") == 2
 
 
+def test_the_folder_above_the_runs(run: Path, scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    longer = run.with_name("longer")
+    longer.mkdir()
+    (longer / "log.jsonl").write_bytes((run / "log.jsonl").read_bytes())
+    (run.parent / "one.json").write_bytes((scores / "0.json").read_bytes())
+    assert cli.run(["report", str(run.parent)]) == 0
+    assert "report.html" in capsys.readouterr().out
+    page = (run.parent / "report" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>longer</h2>" in page
+    assert "<h2>short</h2>" in page
+    assert "Gain against time" in page
+
+
 def test_sheet_of_a_run(run: Path, tmp_path: Path) -> None:
     Image.fromarray(skimage.data.astronaut()[:60, :90]).save(tmp_path / "a.png")
     (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())

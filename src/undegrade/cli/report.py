@@ -10,7 +10,8 @@ import typer
 
 def command(
     sources: Annotated[
-        list[Path], typer.Argument(help="Folders of runs; files of evaluate --json or folders of them.")
+        list[Path],
+        typer.Argument(help="Folders of runs, or the one above; files of evaluate --json or folders of them."),
     ],
     *,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Folder; default: report in the first.")] = None,

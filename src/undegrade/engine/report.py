@@ -63,7 +63,7 @@ def report(
     """Draw runs and scores.
 
     Args:
-        sources: folders of runs, JSON files of evaluations, folders of these.
+        sources: folders of runs or a folder above them, JSON files of evaluations, folders of these.
         output: folder to write to; default: ``report`` in the first source (beside it, if that is a file).
         pictures: clean pictures or folders; the runs' weights are tried on spoilt versions of them.
         device: for that.
@@ -109,21 +109,25 @@ def _sorted(sources: Sequence[str | Path]) -> tuple[list[_Run], list[Mapping[str
     runs: list[_Run] = []
     scores: list[Mapping[str, Any]] = []
     for source in map(Path, sources):
-        if (source / "log.jsonl").is_file():
-            recipe = source / "recipe.yaml"
-            said = _recipe(recipe) if recipe.exists() else {}
-            lines = (source / "log.jsonl").read_text(encoding="utf-8").splitlines()
-            runs.append(_Run(source, said, tuple(_event(source, line) for line in lines if line.strip())))
-            continue
-        files = sorted(source.glob("*.json")) if source.is_dir() else [source]
+        own = (source / "log.jsonl").is_file()
+        logs = [source / "log.jsonl"] if own else sorted(source.glob("*/log.jsonl"))
+        runs += [_run(log.parent) for log in logs]
+        files = [] if own else sorted(source.glob("*.json")) if source.is_dir() else [source]
         found = [entry for file in files if (entry := _score(file)) is not None]
-        if not found:
+        if not (logs or found):
             raise InputError(
-                f"{source}: neither the folder of a run (log.jsonl) nor scores of weights (evaluate --json; those of "
-                "untouched inputs have no gain to draw)"
+                f"{source}: neither the folder of a run (log.jsonl) or of runs, nor scores of weights (evaluate "
+                "--json; those of untouched inputs have no gain to draw)"
             )
         scores += found
     return runs, scores
+
+
+def _run(folder: Path) -> _Run:
+    recipe, log = folder / "recipe.yaml", folder / "log.jsonl"
+    lines = log.read_text(encoding="utf-8").splitlines()
+    events = tuple(_event(folder, line) for line in lines if line.strip())
+    return _Run(folder, _recipe(recipe) if recipe.exists() else {}, events)
 
 
 def _recipe(path: Path) -> Mapping[str, Any]:
