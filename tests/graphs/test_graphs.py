@@ -72,6 +72,18 @@ def test_the_local_form_is_recorded_for_every_size(tmp_path):
         assert (runs(x) - by_torch(restorer, x)).abs().max() < 1e-5
 
 
+def test_a_task_is_exported_in_local_form(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporting, "write", lambda restorer, *_, **__: restorer)
+    x = torch.rand(1, 3, 40, 64)
+    scaled = {"scale": 3, "local_train_size": 16}
+    made = exporting.export("sr", tmp_path / "x.onnx", **scaled)
+    assert made.card.id == "super_resolution_x3_fast"
+    assert torch.equal(made(x), exporting.export("super_resolution_x3_fast", tmp_path / "x.onnx", **scaled)(x))
+    assert not torch.equal(made(x), exporting.export("sr", tmp_path / "x.onnx", scale=3)(x))
+    with pytest.raises(UsageError, match="one network at a time"):
+        exporting.export("auto", tmp_path / "x.onnx", local_train_size=16)
+
+
 def test_graphs_pad_with_zeros_where_the_weights_want_it():
     restorer = small.restorer("resunet")
     step = restorer.spec.multiple_of

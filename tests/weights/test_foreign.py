@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import undegrade
-from undegrade.core.errors import WeightsError
+from undegrade.core.errors import UsageError, WeightsError
 
 
 class Doubler(nn.Module):
@@ -78,6 +78,12 @@ def test_a_foreign_checkpoint_restores(checkpoint):
     picture = np.arange(9 * 13 * 3, dtype=np.uint8).reshape(9, 13, 3)
     assert (restorer(picture) == picture.repeat(2, 0).repeat(2, 1)).all()
     assert restorer(torch.rand(2, 3, 8, 12)).shape == (2, 3, 16, 24)
+
+
+@pytest.mark.usefixtures("spandrel")
+def test_a_foreign_network_is_not_exported(checkpoint, tmp_path):
+    with pytest.raises(UsageError, match="Doubler: a network of spandrel's"):
+        undegrade.export(checkpoint, tmp_path / "x.pt2")
 
 
 @pytest.mark.usefixtures("spandrel")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from undegrade.core.errors import UsageError, WeightsError
+from undegrade import tasks
+from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
 from undegrade.graphs import catalog
 from undegrade.graphs._graph import Format, Graph
 from undegrade.inference.backend import TorchBackend
 from undegrade.inference.load import load
 from undegrade.inference.restorer import Restorer
 from undegrade.inference.run import Options, run
+from undegrade.weights.foreign import Foreign
 
 __all__ = ["LEAST_PSNR", "TOLERANCE", "Check", "Exported", "export", "write"]
 
@@ -86,15 +89,32 @@ def export(
         **wish: what ``load`` takes: ``task``, ``network``, ``local_train_size``, task parameters such as ``scale=2``.
 
     Raises:
-        UsageError: no such format or dtype, or several networks at once.
+        UsageError: no such format or dtype, several networks at once, or one of spandrel's.
         WeightsError: no such weights, or the file differs from torch; then none is left behind.
         MissingExtraError: the format's package is not installed.
     """
     path, format, _ = _chosen(Path(output), format)  # noqa: A001  # before weights are read
+    if "local_train_size" in wish:  # goes with weights that are named, not with a task
+        rest = {name: value for name, value in wish.items() if name != "local_train_size"}
+        what = _weights_of(what, rest)
+    return write(_one(what, wish), path, format, dtype=dtype)
+
+
+def _weights_of(what: str | Path, wish: Mapping[str, Any]) -> str | Path:
+    """The id of the weights that a task takes; everything else as it is."""
+    try:
+        tasks.get(str(what))
+    except UnknownNameError:
+        return what
+    card = _one(what, wish).card
+    return card.id if card else what
+
+
+def _one(what: str | Path, wish: Mapping[str, Any]) -> Restorer:
     restorer = load(what, device="cpu", **wish)
     if not isinstance(restorer, Restorer):
-        raise UsageError(f"{what}: one network at a time can be exported; name its weights")
-    return write(restorer, path, format, dtype=dtype)
+        raise UsageError(f"{what}: one network at a time can be exported: name weights (undegrade list weights)")
+    return restorer
 
 
 def write(
@@ -110,6 +130,8 @@ def write(
         raise UsageError(f"dtype={dtype}: files hold float32 or float16")
     if not isinstance(restorer.backend, TorchBackend):
         raise UsageError(f"backend={restorer.backend.name}: networks are exported from torch")
+    if isinstance(restorer.backend.module, Foreign):
+        raise UsageError(f"{restorer.spec.title}: a network of spandrel's; export it from there")
     padding = restorer.card.padding if restorer.card else None
     graph = Graph(restorer.backend.module, restorer.spec, restorer.config, padding)
     path.parent.mkdir(parents=True, exist_ok=True)
