@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from undegrade.core.errors import UsageError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.data.patches import Patches, Source
 from undegrade.ops.colour import rgb_to_ycbcr
 
@@ -58,3 +58,20 @@ def test_saturation_draws_colours_away_from_a_grey_that_stays(tmp_path: Path) ->
 def test_factors_of_saturation_are_checked(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"saturation=\[2.0, 1.0\] of a source: two factors from 0"):
         Source(clean=folder, saturation=(2.0, 1.0))
+
+
+def test_a_source_without_a_picture_left_to_train_on_is_named(
+    folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    unseen = {picture.target for picture in Patches([Source(clean=folder)], lambda c, g: c, held_back=1).validation}
+    few = tmp_path_factory.mktemp("few")
+    for target in unseen:
+        (few / target.name).symlink_to(target)
+    with pytest.raises(InputError, match=r"few\d+: every picture there is held back for validation.*held_back=2"):
+        Patches([Source(clean=folder), Source(clean=few)], lambda c, g: c, held_back=2)
+
+
+def test_a_file_that_is_no_picture_is_named(folder: Path) -> None:
+    (folder / "text.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"text\.png: not a picture"):
+        Patches([Source(clean=folder)], lambda c, g: c)

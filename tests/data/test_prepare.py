@@ -75,6 +75,23 @@ def test_clean_set_goes_into_one_folder_and_grey_stays_grey(tmp_path):
         assert picture.mode == "L"
 
 
+def test_damaged_pictures_are_skipped_and_named(tmp_path):
+    save(tmp_path / "clean/fine.png", noise(8, 8))
+    (tmp_path / "clean/text.png").write_text("no picture")
+    done = prepare_data(tmp_path / "clean", tmp_path / "out", crop=8)
+    assert done.files == 1
+    assert "not a picture" in done.skipped["text"]
+
+
+def test_all_kinds_of_pictures_become_eight_bits(tmp_path):
+    grey = save(tmp_path / "clean/deep.png", np.array([[0, 65535], [257 * 100, 257 * 7]], np.uint16))
+    clear = save(tmp_path / "clean/clear.png", np.dstack([noise(2, 2), np.zeros((2, 2), np.uint8)]))
+    prepare_data(tmp_path / "clean", tmp_path / "out", crop=2)
+    with Image.open(tmp_path / "out/deep_000.png") as deep, Image.open(tmp_path / "out/clear_000.png") as colours:
+        np.testing.assert_array_equal(np.asarray(deep), grey // 257)
+        np.testing.assert_array_equal(np.asarray(colours), clear[..., :3])
+
+
 def test_small_or_unequal_pictures_are_skipped_and_named(tmp_path):
     save(tmp_path / "in/small.png", noise(4, 9))
     save(tmp_path / "gt/small.png", noise(4, 9))

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
-from undegrade.data.folders import SUFFIXES, Matching, hidden, match, natural, rule
+from undegrade.core.formats import SUFFIXES
+from undegrade.data.folders import Matching, hidden, match, natural, rule
 
 __all__ = ["Layout", "Part"]
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.core.formats import SUFFIXES
 
 __all__ = [
     "RULES",
-    "SUFFIXES",
     "Key",
     "Matching",
     "Pair",
@@ -28,10 +28,6 @@ __all__ = [
     "pair_folders",
     "rule",
 ]
-
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".avif", ".heic", ".heif"}
-)
 
 Key = Callable[[str], str]
 

@@ -7,6 +7,7 @@ of workers, the number of processes and a restart in the middle change nothing.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,7 +110,8 @@ class Patches:
         seed: of the whole stream.
 
     Raises:
-        InputError: a folder is missing or empty.
+        InputError: a folder is missing or empty, a picture cannot be read, or a source has none left to train on.
+        UsageError: clean pictures, and no degradation.
     """
 
     def __init__(
@@ -141,6 +143,12 @@ class Patches:
         unseen = {picture.target.resolve() for picture in self.validation}
         for group in groups:
             seen = [picture for picture in group if picture.target.resolve() not in unseen]
+            if not seen:
+                source = group[0].source
+                raise InputError(
+                    f"{source.clean or source.inputs}: every picture there is held back for validation, maybe from "
+                    f"another source; lower held_back={held_back}"
+                )
             self._train.append(sorted(seen, key=lambda picture: str(picture.target)))
         self._weights = torch.tensor([source.weight / total for source in sources], dtype=torch.float64)
         self._areas = [torch.tensor([p.area for p in group], dtype=torch.float64) for group in self._train]
@@ -243,10 +251,17 @@ def _open(source: Source) -> list[_Picture]:
     for target, degraded in targets:
         if depths and target.stem not in depths:
             raise InputError(f"{target.name}: no depth map of that stem in {source.depth}")
-        with Image.open(target) as header:
-            area = header.width * header.height
-        pictures.append(_Picture(target, degraded, depths.get(target.stem), source, area))
+        pictures.append(_Picture(target, degraded, depths.get(target.stem), source, _area(target)))
     return pictures
+
+
+def _area(file: Path) -> int:
+    """Pixels by the header, or by all of the file where Pillow cannot tell; that names what is wrong with it."""
+    try:
+        with Image.open(file) as header:
+            return header.width * header.height
+    except (OSError, Image.DecompressionBombError):
+        return math.prod(load_rgb(file).shape[:2])
 
 
 def _crop(planes: list[Tensor], size: int, zoom: tuple[float, float], generator: Generator) -> list[Tensor]:

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from undegrade.core.decode import decode
 from undegrade.core.errors import InputError, UsageError
-from undegrade.core.image import load_rgb
 from undegrade.core.replacing import replacing
 from undegrade.data.folders import Key, Matching, Pair, listed
 from undegrade.data.locate import locate
@@ -199,12 +199,11 @@ def crop_corners(height: int, width: int, crop: int, stride: int) -> Iterator[tu
 
 
 def _load(file: Path) -> NDArray[np.uint8]:
-    with Image.open(file) as opened:
-        grey = opened.mode == "L"
-    array = load_rgb(file)
-    if array.dtype != np.uint8:
-        array = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
-    return array[..., 0] if grey else array  # type: ignore[return-value]
+    """The first frame as 8-bit (H, W, 3), or (H, W) of a grey file; alpha is dropped."""
+    samples = next(decode(file)[1]).samples
+    deep = samples.dtype != np.uint8
+    array = ((samples.astype(np.uint32) * 255 + 32767) // 65535 if deep else samples).astype(np.uint8)
+    return array[..., :3] if array.shape[2] > 2 else array[..., 0]
 
 
 def _write(pair: Pair, out: Path, place: str, low: NDArray[np.uint8], high: NDArray[np.uint8]) -> bool:

@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from undegrade.core.errors import InputError
+from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import load_rgb
 from undegrade.degradations._draw import chance, choice, integer
 from undegrade.ops.pad import pad
 
 __all__ = ["Layers", "open_layers"]
-
-_SUFFIXES = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"}
 
 
 class Layers:
@@ -65,7 +64,7 @@ class Layers:
 
 
 def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
 
 
 def _grey(file: Path) -> Tensor:

@@ -14,9 +14,10 @@ from PIL import Image
 from torch import Tensor
 
 from undegrade.core.errors import InputError, UndegradeError, UsageError
+from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import like, read, save
 from undegrade.core.names import same_file
-from undegrade.data.folders import SUFFIXES, list_pictures
+from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
