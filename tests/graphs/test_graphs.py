@@ -110,6 +110,18 @@ def test_a_file_holds_its_check(tmp_path, kind, name, dtype):
     assert min(check.psnr for check in done.checks) > 50
 
 
+def test_an_onnx_file_tells_its_channels_and_what_is_dynamic(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    exporting.write(small.restorer("resunet"), tmp_path / "network.onnx")
+    graph = onnx.load(tmp_path / "network.onnx").graph
+    for port, names in ((graph.input[0], ["height", "width"]), (graph.output[0], ["height_out", "width_out"])):
+        batch, channels, *sides = port.type.tensor_type.shape.dim
+        assert batch.dim_param == "batch"
+        assert channels.dim_value == 3
+        assert [side.dim_param for side in sides] == names
+
+
 @pytest.mark.parametrize("name", ["ccnet", "chair", "mhnet"])
 def test_an_openvino_file_holds_its_check(tmp_path, name):
     pytest.importorskip("openvino")

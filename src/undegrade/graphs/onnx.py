@@ -21,7 +21,7 @@ def write(graph: Graph, path: Path, half: bool = False) -> None:
         MissingExtraError: onnx is not installed.
     """
     try:
-        import onnx  # noqa: F401
+        import onnx
     except ImportError as error:
         raise MissingExtraError("writing ONNX", "onnx") from error
     axes = {0: "batch", 2: "height", 3: "width"}
@@ -37,6 +37,9 @@ def write(graph: Graph, path: Path, half: bool = False) -> None:
             output_names=["y"],
             dynamic_axes={"x": axes, "y": {axis: f"{name}_out" if axis else name for axis, name in axes.items()}},
         )
+    model = onnx.load(path)  # the recorder takes the result's channels for dynamic as well
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = graph.channels
+    onnx.save(model, path)
 
 
 def load(path: Path) -> Run:
