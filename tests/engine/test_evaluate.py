@@ -176,6 +176,15 @@ def test_failures_are_named_and_the_others_scored(sets, tmp_path):
         evaluate("deraining", inputs=tmp_path / "in", targets=tmp_path / "gt", weights="none")
 
 
+@pytest.mark.parametrize("task", ["super_resolution", "motion_deblurring"])
+def test_a_picture_without_room_is_a_failure(sets, tmp_path, task):
+    write_picture(tmp_path / "fine.png", read_picture(sets / "clean/badge.png"))
+    write_picture(tmp_path / "tiny.png", torch.rand(3, 1, 1))
+    report = evaluate(task, clean=tmp_path, weights="none")
+    assert [image.name for image in report.images] == ["fine"]
+    assert "tiny" in report.failed
+
+
 def test_outputs_are_saved(sets, tmp_path):
     evaluate("dehazing", **pairs(sets), restorer=Halved(), save=tmp_path / "out")
     saved = read_picture(tmp_path / "out/face.png")

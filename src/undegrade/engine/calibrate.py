@@ -8,15 +8,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from undegrade.core.errors import InputError
 from undegrade.core.image import read
 from undegrade.data.folders import list_pictures, pair_folders
-from undegrade.engine.degrade import generator_for
+from undegrade.engine.evaluate import made_from, score
 from undegrade.metrics import protocol as protocols
-from undegrade.ops.colour import luma
-from undegrade.ops.resize import crop_to_multiple, imresize
 from undegrade.tasks import get as get_task
 
 __all__ = ["Calibration", "Row", "calibrate"]
@@ -344,16 +340,7 @@ def _many_seeds(root: Path, plan: _Plan, seed: int) -> Iterator[float]:
 
 
 def _score(plan: _Plan, file: Path, seed: int, **extra: Any) -> float:
-    """PSNR of a degraded picture against the clean one."""
-    task, ruler = get_task(plan.task), protocols.get(plan.protocol)
-    assert task.degrade is not None
-    clean = read(file).pixels
-    if ruler.luma_inputs and clean.shape[0] == 3:
-        clean = (luma(clean) * 255).round() / 255
-    scale = int(plan.strength.get("scale", 1))
-    clean = crop_to_multiple(clean, scale)
-    degraded: Tensor = task.degrade(clean, generator_for(seed, file.stem), **plan.strength, **extra)
-    if scale > 1:
-        degraded = imresize(degraded, scale)
-    # Noise is scored as it is: its figures are those of unclipped inputs.
-    return ruler.score(degraded, clean, scale, clip=scale > 1)["psnr"]
+    """PSNR of a degraded picture, untouched, against the clean one."""
+    ruler = protocols.get(plan.protocol)
+    sample = made_from(file, task=get_task(plan.task), ruler=ruler, seed=seed, strength={**plan.strength, **extra})
+    return score(sample, None, ruler)[0].input["psnr"]

@@ -24,7 +24,7 @@ from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
 from undegrade.core.names import same_file
 from undegrade.data.folders import Pair, list_pictures, pair_folders
-from undegrade.engine.degrade import generator_for
+from undegrade.engine.degrade import apply, generator_for
 from undegrade.inference.load import load
 from undegrade.metrics import protocol as protocols
 from undegrade.ops.colour import luma
@@ -32,7 +32,7 @@ from undegrade.ops.resize import crop_to_multiple, imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
 
-__all__ = ["SCHEMA", "EvalReport", "ImageScore", "Sample", "evaluate", "samples"]
+__all__ = ["SCHEMA", "EvalReport", "ImageScore", "Sample", "evaluate", "made_from", "samples", "score"]
 
 SCHEMA = 1
 
@@ -197,7 +197,7 @@ def evaluate(
             break
         try:
             sample = make()
-            image, output = _score(sample, restorer, ruler)
+            image, output = score(sample, restorer, ruler)
         except (InputError, ValueError) as error:
             failed[picture] = str(error)
             continue
@@ -258,7 +258,7 @@ def _synthetic(
     if task.degrade is None:
         raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
     known = {name: value for name, value in parameters.items() if value != "auto"}
-    make = partial(_make, degrade=task.degrade, ruler=ruler, seed=seed, parameters=known)
+    make = partial(made_from, task=task, ruler=ruler, seed=seed, strength=known)
     return [(file.stem, partial(make, file)) for file in list_pictures(clean)]
 
 
@@ -269,22 +269,30 @@ def _read(pair: Pair) -> Sample:
     return Sample(pair.name, degraded, target)
 
 
-def _make(
-    file: Path, *, degrade: Callable[..., Tensor], ruler: protocols.Protocol, seed: int, parameters: Mapping[str, Any]
-) -> Sample:
-    """A clean picture degraded with the randomness of its name."""
+def made_from(file: Path, *, task: Task, ruler: protocols.Protocol, seed: int, strength: Mapping[str, Any]) -> Sample:
+    """The test picture that a clean one gives, degraded with the randomness of its name.
+
+    Raises:
+        InputError: it cannot be read, or has no room for the degradation.
+    """
     target = read(file).pixels
     if ruler.luma_inputs and target.shape[0] == 3:
         target = (luma(target) * 255).round() / 255
-    scale = int(parameters.get("scale", 1))
+    scale = int(strength.get("scale", 1))
     target = crop_to_multiple(target, scale) if scale > 1 else target
-    degraded = degrade(target, generator_for(seed, file.stem), **parameters)
+    degraded = apply(task, target, generator_for(seed, file.stem), strength)
     if ruler.bits == 8:
         degraded = (degraded.clamp(0, 1) * 255).round() / 255
     return Sample(file.stem, degraded, target)
 
 
-def _score(sample: Sample, restorer: TensorRestorer | None, ruler: protocols.Protocol) -> tuple[ImageScore, Tensor]:
+def score(sample: Sample, restorer: TensorRestorer | None, ruler: protocols.Protocol) -> tuple[ImageScore, Tensor]:
+    """The scores of one picture, restored or untouched, and what was scored.
+
+    Raises:
+        InputError: the result is not finite.
+        ValueError: the sizes do not belong together, or are too small for the ruler.
+    """
     degraded, target = sample.input, sample.target
     scale, target = _scale(degraded, target)
     untouched = degraded if scale == 1 else imresize(degraded, float(scale))
