@@ -48,8 +48,12 @@ def fft(output: Tensor, target: Tensor) -> Tensor:
 
 
 def edge(output: Tensor, target: Tensor) -> Tensor:
-    """Charbonnier distance of the finest Laplacian-pyramid band (MPRNet)."""
-    return charbonnier(_laplacian(output), _laplacian(target))
+    """Charbonnier distance of the finest Laplacian-pyramid band (MPRNet), in full precision.
+
+    The band is a difference of nearly equal numbers, of which a blur in bfloat16 would leave no digit.
+    """
+    with torch.autocast(output.device.type, enabled=False):
+        return charbonnier(_laplacian(output), _laplacian(target))
 
 
 def multiscale_l1(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
