@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 import undegrade
+from undegrade.core.errors import UnknownNameError, UsageError
 
 NAMES = {
     "WeightsCard": "class",
@@ -66,3 +67,15 @@ def test_shape_and_documentation(name):
 def test_unknown_name():
     with pytest.raises(AttributeError, match="restorex"):
         _ = undegrade.restorex
+
+
+@pytest.mark.parametrize("path", [5, None, ""])
+def test_load_network_takes_paths_and_names(path):
+    with pytest.raises(UsageError, match="give a file of weights"):
+        undegrade.load_network(path)
+
+
+def test_names_that_are_no_text_are_unknown():
+    for call in (undegrade.create_network, undegrade.list_presets, undegrade.weights_card):
+        with pytest.raises(UnknownNameError, match=r"unknown .* '5': there are"):
+            call(5)

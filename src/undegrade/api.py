@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undegrade import networks, tasks
+from undegrade.core.errors import UsageError
 from undegrade.weights import store
 
 if TYPE_CHECKING:
@@ -130,9 +132,12 @@ def load_network(
 
     Raises:
         WeightsError: unreadable, refused, or not fitting; missing and surplus entries are named.
+        UsageError: ``path`` is neither a path nor a name.
     """
     from undegrade.weights.load import load_network as open_network
 
+    if not isinstance(path, str | os.PathLike) or path == "":
+        raise UsageError(f"path={path!r}: give a file of weights, or a name from list_weights()")
     return open_network(path, network, preset, local_train_size, **numbers)
 
 
@@ -306,10 +311,10 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether a file name is that of a video."""
+    """Whether a file name is that of a video; a folder's is not."""
     from undegrade.inference.video import SUFFIXES
 
-    return Path(path).suffix.lower() in SUFFIXES
+    return Path(path).suffix.lower() in SUFFIXES and not os.path.isdir(path)  # noqa: PTH112 (Path's may raise)
 
 
 def video_targets(sources: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:

@@ -191,6 +191,9 @@ def test_sixteen_bit_colour_file_given_by_path_warns(tmp_path: Path) -> None:
         (3.5, UsageError, "float"),
         (b"hello", InputError, "not a picture"),
         (Path("there/is/none.png"), InputError, "no such file"),
+        ("", InputError, "an empty file name"),
+        (Path(), InputError, "is a folder"),
+        (Image.new("RGB", (0, 8)), InputError, "0 x 8 pixels"),
     ],
 )
 def test_what_is_no_picture(source: object, error: type, message: str) -> None:

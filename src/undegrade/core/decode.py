@@ -41,6 +41,8 @@ def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple
         InputError: the file cannot be read; also raised while going through the frames.
         MissingExtraError: the format needs an optional package.
     """
+    if source == "":
+        raise InputError("'': an empty file name: give the path of a picture")
     name = "the picture" if isinstance(source, bytes) else str(source)
     with _in(name, max_pixels):
         count, read = _opened(source if isinstance(source, bytes) else _content(Path(source), max_pixels), max_pixels)
@@ -108,6 +110,8 @@ def from_pil(image: Image.Image) -> Frame:
     Raises:
         InputError: the mode holds no colours in 8 or 16 bits.
     """
+    if 0 in image.size:
+        raise InputError(f"a picture of {image.width} x {image.height} pixels: there is nothing in it")
     notes: list[str] = []
     image.load()  # some formats tell their metadata only now
     metadata = _metadata(image, notes)
@@ -262,6 +266,8 @@ def _in(name: str, max_pixels: int) -> Iterator[None]:
             raise InputError(f"{name}: {_too_large(int(found[0]) if found else 0, max_pixels)}") from error
         except FileNotFoundError as error:
             raise InputError(f"{name}: there is no such file") from error
+        except IsADirectoryError as error:
+            raise InputError(f"{name}: is a folder: give a file, or the folder to the restore command") from error
         except OSError as error:
             raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
         except MemoryError as error:

@@ -35,7 +35,7 @@ class UnknownNameError(UsageError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
         hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names) or 'none'}"
         super().__init__(f"unknown {kind} '{name}': {hint}")
         self.kind, self.name, self.known = kind, name, names

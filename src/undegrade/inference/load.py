@@ -87,6 +87,8 @@ def _meaning(
     for name, value in (("what", what), ("weights", weights), ("task", task)):
         if not (value is None or isinstance(value, str) or (isinstance(value, PathLike) and name != "task")):
             raise UsageError(f"{name}={value!r}: give a name; several tasks as one text, 'derain,denoise'")
+        if value == "" and name != "what":
+            raise UsageError(f"{name}='': an empty name: leave it out, or give one of undegrade list tasks or weights")
     words = [word.strip() for word in task.split(",")] if task else []
     if what is not None:
         named = what in store.entries() or (what not in ("", *_task_names()) and Path(what).exists())
