@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from PIL import Image
 from skimage import data
 
 from undegrade import api, cli
+from undegrade.cli import _watch
 from undegrade.core import image
 from undegrade.core.image import Picture
 
@@ -123,6 +125,10 @@ def test_notes_are_told(tmp_path: Path, wish: dict[str, Any], capsys: pytest.Cap
         (["restore", "a.png", "--scale", "many"], "--scale"),
         (["restore", "a.png", "-o", "a.png"], "would replace an input"),
         (["restore", "a.png", "-o", "b.gif"], "not written"),
+        (["restore", ""], "an empty name"),
+        (["restore", "a.png", "-o", "-"], "nor written to stdout"),
+        (["restore", "a.png", "--max-memory", "-5"], "--max-memory -5: a positive number of MB"),
+        (["restore", "a.png", "--max-pixels", "1e-9"], "--max-pixels 1e-09: a positive number"),
         (["restroe", "a.png"], "did you mean 'restore'"),
         (["--nonsense"], "--nonsense"),
     ],
@@ -196,6 +202,71 @@ def test_ctrl_c_tells_what_is_left(
     assert "not restored: b.png, c.png, d.png and 2 more" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert [Path(name).name for name in json.loads(report.read_text())["left"]] == [f"{name}.png" for name in "bcdef"]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_signals_that_end_are_heard_like_ctrl_c(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    number = getattr(signal, name, None)
+    if number is None:
+        pytest.skip("no such signal here")
+    before = signal.signal(number, signal.SIG_DFL)  # also where the tests run under nohup
+
+    class Ended(Negative):
+        def picture(self, picture: Picture, *, progress: Any = None) -> Picture:
+            signal.raise_signal(number)
+            return super().picture(picture)
+
+    monkeypatch.setattr(api, "load", lambda **_: Ended())
+    source, report = picture(tmp_path / "a.png"), tmp_path / "report.json"
+    try:
+        assert cli.run(["restore", str(source), "--json", str(report)]) == 128 + number
+        assert signal.getsignal(number) is signal.SIG_DFL
+    finally:
+        signal.signal(number, before)
+    assert "stopped; not restored: a.png" in capsys.readouterr().err
+    assert json.loads(report.read_text())["left"] == [str(source)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "report.json"]
+
+
+def test_a_report_replaces_nothing_and_is_refused_before_the_work(
+    tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = picture(tmp_path / "a.png")
+    plain = tmp_path / "scan"
+    plain.write_bytes(source.read_bytes())
+    before = {path: path.read_bytes() for path in (source, plain)}
+    for report, words in {
+        source: "the name of a picture",
+        tmp_path / "new.mp4": "the name of a picture",
+        plain: "would replace",
+        tmp_path / "m.db": "would replace",
+        tmp_path: "is a folder",
+        tmp_path / "none/r.json": "no such folder",
+        tmp_path / f"{'n' * 300}.json": "cannot be written (File name too long)",
+    }.items():
+        command = ["restore", str(source), str(plain), "--json", str(report), "--manifest", str(tmp_path / "m.db")]
+        assert cli.run(command) == 2
+        assert words in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_report_that_cannot_be_written_is_told(
+    tmp_path: Path, wish: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    source, report = picture(tmp_path / "a.png"), tmp_path / "report.json"
+    report.write_text("of the last run")
+    monkeypatch.setattr(_watch.Watch, "_report", full)
+    assert cli.run(["restore", str(source), "--json", str(report)]) == 1
+    assert f"{report}: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert report.read_text() == "of the last run"
+    monkeypatch.setattr("tempfile.TemporaryFile", full)
+    assert cli.run(["restore", str(source), "--json", str(report)]) == 2
+    assert "cannot be written" in capsys.readouterr().err
 
 
 def test_the_shipped_denoiser_denoises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

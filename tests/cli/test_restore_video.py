@@ -51,11 +51,19 @@ def test_a_clip_is_denoised(clip: Path, capsys: pytest.CaptureFixture[str]) -> N
         "notes": [],
     }
     assert cli.run(["restore", str(clip), "-t", "denoise", "--skip-existing"]) == 0
+    assert capsys.readouterr().out == f"{clip}: {made} is there already\n"
 
 
 def test_what_a_clip_needs(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["restore", str(clip)]) == 2
     assert "a video needs a task" in capsys.readouterr().err
+    assert cli.run(["restore", str(clip), "-t", "denoise,auto"]) == 2
+    assert cli.run(["restore", str(clip), "-w", "auto_fast"]) == 2
+    assert capsys.readouterr().err.count("a video needs a task") == 2
+    for words in (["--shard", "1/2"], ["--manifest", str(clip.parent / "m.db")], ["--engine", "isolated"]):
+        assert cli.run(["restore", str(clip), "-t", "denoise", *words]) == 2
+        assert "are for pictures" in capsys.readouterr().err
+    assert [path.name for path in clip.parent.iterdir()] == [clip.name]
     clip.write_bytes(b"nothing")
     assert cli.run(["restore", str(clip), "-t", "denoise"]) == 1
     assert "clip.mp4" in capsys.readouterr().err
@@ -95,3 +103,10 @@ def test_a_clip_that_cannot_be_written_leaves_the_others(clip: Path, capsys: pyt
     told = capsys.readouterr().err
     assert "clip.mp4" in told
     assert "a.png" in told
+
+
+def test_a_folder_may_be_called_like_a_clip(tmp_path: Path) -> None:
+    (tmp_path / "day.mp4").mkdir()
+    Image.new("RGB", (20, 20)).save(tmp_path / "day.mp4/a.png")
+    assert cli.run(["restore", str(tmp_path / "day.mp4"), "-t", "denoise", "-o", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out/a.png").exists()

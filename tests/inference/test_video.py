@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 av = pytest.importorskip("av")
 
 from undegrade.core.errors import InputError, UsageError  # noqa: E402
-from undegrade.inference.video import PIECE, restore_video, target_of  # noqa: E402
+from undegrade.inference.video import PIECE, restore_video, target_of, targets_of  # noqa: E402
 
 RATE = Fraction(30000, 1001)
 FRAMES = 60
@@ -147,6 +148,70 @@ def test_other_settings_start_anew(tmp_path: Path) -> None:
         restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE + 3))  # type: ignore[arg-type]
     made = restore_video(source, tmp_path / "out.mp4", Darker(), quality=20)  # type: ignore[arg-type]
     assert made.resumed == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "layout"), [("a.mov", "qtrle", "argb"), ("a.webm", "libvpx-vp9", "yuva420p")]
+)
+def test_lost_transparency_is_told(tmp_path: Path, name: str, codec: str, layout: str) -> None:
+    with av.open(str(tmp_path / name), "w") as out:
+        video = out.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, layout
+        for number in range(3):
+            frame = np.dstack([picture(number), np.full((48, 64), 99, np.uint8)])
+            out.mux(video.encode(av.VideoFrame.from_ndarray(frame, format="rgba")))
+        out.mux(video.encode(None))
+    made = restore_video(tmp_path / name, tmp_path / "out.mkv", Darker())  # type: ignore[arg-type]
+    assert made.notes == ("transparency is left out: the video becomes opaque",)
+
+
+def test_a_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mkv")
+    assert restore_video(source, tmp_path / "whole.mkv", Darker()).notes == ()  # type: ignore[arg-type]
+    content = source.read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(content[: len(content) // 2])
+    made = restore_video(tmp_path / "cut.mkv", tmp_path / "half.mkv", Darker())  # type: ignore[arg-type]
+    assert made.frames < FRAMES
+    (note,) = made.notes
+    assert re.fullmatch(r"the frames end after 0\.\d\d of 2\.00 s: the file is cut off or damaged", note)
+
+
+def test_one_run_at_a_time_on_one_target(tmp_path: Path) -> None:
+    source, target = clip(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
+
+    class Second(Darker):
+        def __call__(self, frame: np.ndarray) -> np.ndarray:
+            if self.calls == 0:
+                with pytest.raises(InputError, match="another run is at work"):
+                    restore_video(source, target, Darker())  # type: ignore[arg-type]
+            return super().__call__(frame)
+
+    made = restore_video(source, target, Second())  # type: ignore[arg-type]
+    assert (made.frames, made.resumed) == (FRAMES, 0)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["clip.mp4", "out.mp4"]
+
+
+def test_names_as_long_as_the_disk_takes(tmp_path: Path) -> None:
+    source = clip(tmp_path / f"{'n' * 251}.mp4")
+    made = restore_video(source, target_of(source), Darker())  # type: ignore[arg-type]
+    assert sorted(tmp_path.iterdir()) == sorted([source, made.target])
+    assert len(target_of(tmp_path / f"{'n' * 251}.avi", tmp_path).name) <= 255
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"clip.mp4: .*file/out.mp4: cannot be written \(Not a directory\)"):
+        restore_video(source, tmp_path / "file/out.mp4", Darker())  # type: ignore[arg-type]
+
+
+def test_folders_are_no_file_names(tmp_path: Path) -> None:
+    (tmp_path / "old.mp4").mkdir()
+    assert target_of("a/clip.mp4", tmp_path / "old.mp4") == tmp_path / "old.mp4/clip.mp4"
+    assert target_of("a/clip.mp4", "new.mp4/") == Path("new.mp4/clip.mp4")
+    assert targets_of(["a.mp4", "b.mp4"], "clips.v2") == [Path("clips.v2/a.mp4"), Path("clips.v2/b.mp4")]
+    with pytest.raises(UsageError, match="give a folder"):
+        targets_of(["a.mp4", "b.mp4"], "c.mp4")
 
 
 def test_refusals(tmp_path: Path) -> None:

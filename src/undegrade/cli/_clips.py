@@ -6,13 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from undegrade.cli._signals import status_of
 from undegrade.core.errors import UndegradeError, UsageError
 from undegrade.core.names import printable
 
 __all__ = ["restore"]
-
-STOPPED = 130
-"""Exit status after Ctrl-C, as shells have it."""
 
 
 def restore(
@@ -35,12 +33,10 @@ def restore(
 
     from undegrade import api
 
-    if wish.get("weights") is None and (wish.get("task") or "auto") == "auto":
-        raise UsageError(f"{clips[0]}: a video needs a task, for example -t denoise: auto would choose frame by frame")
-    if len(clips) > 1 and output is not None and Path(output).suffix:
-        raise UsageError(f"{output}: one file name for several videos: give a folder")
     targets = api.video_targets(clips, output)
     restorer = api.load(**wish)
+    if any(part.get("task") == "auto" for part in restorer.info.get("chain", [restorer.info])):
+        raise UsageError(f"{clips[0]}: a video needs a task, for example -t denoise: auto would choose frame by frame")
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     bar = Progress(
         TextColumn("{task.description}", markup=False),
@@ -59,6 +55,7 @@ def restore(
         for clip, target in zip(clips, targets, strict=True):
             line = bar.add_task(printable(Path(clip).name), total=1)
             if skip_existing and target.exists():
+                out.print(printable(f"{clip}: {target} is there already"))
                 results.append({"input": str(clip), "output": str(target), "status": "skipped"})
                 continue
             try:
@@ -68,9 +65,9 @@ def restore(
                     restorer,
                     progress=lambda done, total, line=line: bar.update(line, completed=done, total=total),
                 )
-            except KeyboardInterrupt:
-                errors.print(f"undegrade: {clip}: stopped; the same command goes on where it was")
-                return STOPPED, report
+            except KeyboardInterrupt as stop:
+                errors.print(f"undegrade: {printable(str(clip))}: stopped; the same command goes on where it was")
+                return status_of(stop), report
             except (UndegradeError, OSError) as error:
                 told = str(error) if isinstance(error, UndegradeError) else f"{clip}: {error}"
                 errors.print(f"undegrade: {printable(told)}")
@@ -78,7 +75,7 @@ def restore(
                 status = 1
                 continue
             for note in made.notes:
-                errors.print(f"undegrade: {clip}: {note}")
+                errors.print(f"undegrade: {printable(f'{clip}: {note}')}")
             results.append({"input": str(clip), "status": "done", **made.to_dict()})
             names = printable(f"{clip} -> {made.target}")
             out.print(f"{names} ({made.frames} frames, {made.seconds:.2f} s of video)")

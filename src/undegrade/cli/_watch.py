@@ -9,16 +9,35 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from undegrade.cli._signals import status_of
+from undegrade.core.errors import InputError
 from undegrade.core.names import printable
+from undegrade.core.replacing import replacing
 
-__all__ = ["STOPPED", "Watch"]
+__all__ = ["Watch", "write_report"]
 
-STOPPED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+
+def write_report(path: Path, write: Callable[[TextIO], object]) -> None:
+    """Lets ``write`` write to a file that appears when it is whole, or to stdout for ``-``.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if str(path) == "-":
+        write(sys.stdout)
+        return
+    through = path.exists() and not path.is_file()  # a pipe, for example of a shell's >(jq)
+    try:
+        with nullcontext(path) if through else replacing(path) as place, place.open("w", encoding="utf-8") as file:
+            write(file)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 class Watch:
@@ -99,24 +118,20 @@ class Watch:
         try:
             for outcome in outcomes:
                 self._take(outcome, show_cause)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             self.left = [str(job.source) for job in self._begun.values()] + [str(job.source) for job in rest]
             names = ", ".join(Path(printable(name)).name for name in self.left[:3])
             more = f" and {len(self.left) - 3} more" if len(self.left) > 3 else ""
             self.errors.print(f"undegrade: stopped; not restored: {names or 'nothing'}{more}")
-            return STOPPED
+            return status_of(stop)
         self.left = []
         return 1 if self.counts["failed"] else 0
 
     def write(self, path: Path, **about: Any) -> None:
         """Writes the report as JSON to a file, or to stdout for ``-``."""
-        if str(path) == "-":
-            self._report(sys.stdout, about)
-        else:
-            with path.open("w", encoding="utf-8") as file:
-                self._report(file, about)
+        write_report(path, partial(self._report, about))
 
-    def _report(self, file: TextIO, about: dict[str, Any]) -> None:
+    def _report(self, about: dict[str, Any], file: TextIO) -> None:
         assert self._results is not None
         counts = {status: self.counts[status] for status in ("done", "skipped", "failed")}
         head = {"schema": 1, "restorer": self.info, **about, **counts, "left": self.left}

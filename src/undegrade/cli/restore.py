@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
+import tempfile
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf
@@ -12,9 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from undegrade.cli import _clips
-from undegrade.cli._watch import Watch
+from undegrade.cli import _clips, _signals
+from undegrade.cli._watch import Watch, write_report
 from undegrade.core.errors import UsageError
+from undegrade.core.formats import SUFFIXES
+from undegrade.core.names import same_file
 
 
 def command(
@@ -66,10 +69,19 @@ def command(
 
     if retry_failed and manifest is None:
         raise UsageError("--retry-failed: failures are known from a manifest: give --manifest FILE")
-    if not 0 < max_pixels < inf:
-        raise UsageError(f"--max-pixels {max_pixels:g}: a positive number of megapixels")
+    if not 1e-6 <= max_pixels < inf:
+        raise UsageError(f"--max-pixels {max_pixels:g}: a positive number of megapixels, at least one pixel")
+    if max_memory is not None and max_memory < 1:
+        raise UsageError(f"--max-memory {max_memory}: a positive number of MB")
     plan = {"recursive": recursive, "keep_format": keep_format, "shard": api.parse_shard(shard) if shard else None}
+    if json_file is not None:
+        _check_report(json_file, [*paths, *([] if manifest is None else [manifest])])
     clips = [path for path in paths if api.is_video(path)]
+    if clips and (manifest or shard or engine != "auto"):
+        raise UsageError(
+            f"{clips[0]}: --manifest, --shard and --engine are for pictures (a video goes on by itself): "
+            "restore videos in a call without them"
+        )
     paths = [path for path in paths if path not in clips]
     jobs = api.scan_files(paths, output, **plan)
     given = {"sigma": _number(sigma), "quality": _number(quality), "scale": scale, "pattern": pattern}
@@ -86,18 +98,18 @@ def command(
         **{name: value for name, value in given.items() if value is not None},
     }
     to_stderr = str(json_file) == "-"
-    if json_file is not None and not to_stderr and not json_file.absolute().parent.is_dir():
-        raise UsageError(f"--json {json_file}: there is no such folder")
     failed, about = 0, dict[str, Any]()
     if clips:
-        failed, videos = _clips.restore(clips, output, wish, skip_existing=skip_existing, to_stderr=to_stderr)
-        if not paths and json_file is not None:
-            text = json.dumps({"schema": 1, **videos}, indent=2, default=str) + "\n"
-            sys.stdout.write(text) if to_stderr else json_file.write_text(text, encoding="utf-8")
+        with _signals.heard():
+            failed, videos = _clips.restore(clips, output, wish, skip_existing=skip_existing, to_stderr=to_stderr)
         if failed not in (0, 1) or not paths:
+            if json_file is not None:
+                text = json.dumps({"schema": 1, **videos}, indent=2, default=str) + "\n"
+                write_report(json_file, lambda file: file.write(text))
             return failed
         about["videos"] = videos["results"]
     with (
+        _signals.heard(),
         Watch(to_stderr=to_stderr, report=json_file is not None) as watch,
         _opened(manifest, {**wish, **plan, "output": output}, retry_failed) as record,
     ):
@@ -121,6 +133,31 @@ def command(
             options |= {"device": device, "backend": backend, "dtype": dtype}
             watch.write(json_file, **about, options=options, before=record.before if record else 0)
     return max(status, failed)
+
+
+def _check_report(path: Path, others: Sequence[str | Path]) -> None:
+    """Refuses a report that would replace a picture or cannot be written, before hours are spent.
+
+    Raises:
+        UsageError: so it is.
+    """
+    from undegrade import api
+
+    if str(path) == "-":
+        return
+    if path.suffix.lower() in SUFFIXES or api.is_video(path):
+        raise UsageError(f"--json {path}: is the name of a picture: give one that ends in .json")
+    try:
+        if path.is_dir():
+            raise UsageError(f"--json {path}: is a folder: give a file in it")
+        if not path.absolute().parent.is_dir():
+            raise UsageError(f"--json {path}: there is no such folder")
+        if any(path.absolute() == Path(other).absolute() or same_file(path, Path(other)) for other in others):
+            raise UsageError(f"--json {path}: would replace what this call reads or records: give another file")
+        if path.is_file() or not path.exists():  # else a pipe or a device
+            tempfile.TemporaryFile(dir=path.absolute().parent).close()
+    except OSError as error:
+        raise UsageError(f"--json {path}: cannot be written ({error.strerror or error})") from error
 
 
 def _opened(path: Path | None, settings: dict[str, Any], retry: bool) -> AbstractContextManager[Any]:

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undegrade._version import __version__
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
-from undegrade.core.names import folded, same_file, shortened
+from undegrade.core.names import SLASHES, folded, same_file, shortened
 
 if TYPE_CHECKING:
     from undegrade.inference.auto import Auto
@@ -34,6 +36,7 @@ WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Containers that are written."""
 SUFFIXES = WRITTEN | {".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
 """File names that are taken for video."""
+LOCK = "lock"
 PIECE = 48
 """Frames of a piece, the most that an interruption costs."""
 COPIED = ("audio", "subtitle")
@@ -80,8 +83,10 @@ def targets_of(sources: Sequence[str | Path], output: str | Path | None = None) 
     """Where several restored videos go, each as ``target_of`` says.
 
     Raises:
-        UsageError: a target would replace one of the sources, or two would share a file.
+        UsageError: a target would replace one of the sources, or two would share a file, or ``output`` is a file.
     """
+    if len(sources) > 1 and output is not None and Path(output).suffix.lower() in SUFFIXES and not _is_folder(output):
+        raise UsageError(f"{output}: one file name for several videos: give a folder")
     targets = [target_of(source, output) for source in sources]
     taken: dict[str, str | Path] = {}
     for source, target in zip(sources, targets, strict=True):
@@ -104,15 +109,19 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
     suffix = source.suffix if source.suffix.lower() in WRITTEN else ".mkv"
     if output is None:
         target = source.with_name(shortened(f"{source.stem}.restored{suffix}"))
-    elif Path(output).suffix.lower() in SUFFIXES:
+    elif Path(output).suffix.lower() in SUFFIXES and not _is_folder(output):
         target = Path(output)
     else:
-        target = Path(output) / f"{source.stem}{suffix}"
+        target = Path(output) / shortened(f"{source.stem}{suffix}")
     if target.suffix.lower() not in WRITTEN:
         raise UsageError(f"{target}: written are {', '.join(sorted(WRITTEN))}; .mkv holds everything")
     if same_file(target, source):
         raise UsageError(f"{target}: the output would replace the input: choose another -o")
     return target
+
+
+def _is_folder(output: str | Path) -> bool:
+    return str(output).endswith(SLASHES) or Path(output).is_dir()
 
 
 def restore_video(
@@ -142,8 +151,9 @@ def restore_video(
     source, target = Path(source), Path(target)
     if not source.is_file():
         raise InputError(f"{source}: there is no such file")
-    pieces = _Pieces(target.with_name(f".{target.name}.parts"), _identity(source, restorer, quality, target.suffix))
+    pieces = clip = None
     try:
+        pieces = _Pieces(target, _identity(source, restorer, quality, target.suffix))
         done = pieces.frames
         with av.open(str(source)) as container:
             video = _moving(container, source)
@@ -169,29 +179,41 @@ def restore_video(
             raise InputError(f"{source}: no frame could be read")
         target.parent.mkdir(parents=True, exist_ok=True)
         clip = _join(source, target, pieces, done)
+        return clip
     except av.error.FFmpegError as error:
-        pieces.forget_if_empty()
         raise InputError(f"{source}: {_line(error)}") from error
-    except InputError:
-        pieces.forget_if_empty()
-        raise
-    shutil.rmtree(pieces.folder)
-    return clip
+    except OSError as error:
+        raise InputError(f"{source}: {target}: cannot be written ({error.strerror or error})") from error
+    finally:
+        if pieces:
+            pieces.leave(done=clip is not None)
 
 
 class _Pieces:
     """The finished part of the work, in a folder beside the target: ``0000.mp4``, its time stamps in ``0000.json``.
 
+    One process at a time holds the folder.
+
     Attributes:
         stamps: of the frames of every piece, in the source's time base.
     """
 
-    def __init__(self, folder: Path, identity: str) -> None:
+    def __init__(self, target: Path, identity: str) -> None:
+        folder = target.with_name(shortened(f".{target.name}.parts"))
         self.folder, self.stamps = folder, list[list[int]]()
-        note = folder / "job"
-        if folder.exists() and (not note.exists() or note.read_text(encoding="utf-8") != identity):
-            shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        # SQLite locks files on every system, and the lock of a process that is killed is gone.
+        self._lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
+        try:
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            self._lock.close()
+            raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
+        note = folder / "job"
+        if not note.exists() or note.read_text(encoding="utf-8") != identity:
+            for old in folder.iterdir():
+                if old.name != LOCK:
+                    old.unlink()
         note.write_text(identity, encoding="utf-8")
         while self.path(len(self.stamps), ".json").exists():
             self.stamps.append(json.loads(self.path(len(self.stamps), ".json").read_text(encoding="utf-8")))
@@ -201,9 +223,10 @@ class _Pieces:
         """Frames that are done."""
         return sum(map(len, self.stamps))
 
-    def forget_if_empty(self) -> None:
-        """Leaves nothing behind where nothing was done."""
-        if not self.stamps:
+    def leave(self, *, done: bool) -> None:
+        """Lets others at the folder; removes it if the work is done, or none is in it."""
+        self._lock.close()
+        if done or not self.stamps:
             shutil.rmtree(self.folder)
 
     def path(self, number: int, suffix: str) -> Path:
@@ -277,7 +300,7 @@ class _Painter:
 def _join(source: Path, target: Path, pieces: _Pieces, resumed: int) -> Clip:
     """The pieces as one track, with the other tracks of the source, in the source's order."""
     av = _av()
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(shortened(f".{target.name}.part"))
     notes: list[str] = []
     with av.open(str(source)) as old, av.open(str(part), "w", format=_container(target)) as new:
         video = _moving(old, source)
@@ -290,6 +313,8 @@ def _join(source: Path, target: Path, pieces: _Pieces, resumed: int) -> Clip:
         new.metadata.update(old.metadata)
         if old.chapters():
             new.set_chapters(old.chapters())
+        if _has_alpha(video):
+            notes.append("transparency is left out: the video becomes opaque")
         lengths: dict[int, int] = {}
         ready = _packets(pieces, video, lengths)
         for packet in old.demux(video, *others):
@@ -305,6 +330,7 @@ def _join(source: Path, target: Path, pieces: _Pieces, resumed: int) -> Clip:
         for restored in ready:
             _mux(new, track, restored)
         rate = video.average_rate or Fraction(0)
+        notes.extend(_ends_early(old, video, [stamp for stamps in pieces.stamps for stamp in stamps], lengths))
     part.replace(target)
     with av.open(str(target)) as made:
         seconds = (made.duration or 0) / av.time_base
@@ -327,6 +353,27 @@ def _copied(old: Any, new: Any, video: Any, target: Path, notes: list[str]) -> d
         elif stream is not video:
             notes.append(f"track {stream.index} ({stream.type}) is left out")
     return others
+
+
+def _has_alpha(video: Any) -> bool:
+    """By the pixel format, or for VP8 and VP9, whose alpha is a second picture, by Matroska's AlphaMode."""
+    return any(part.is_alpha for part in video.format.components) or video.metadata.get("alpha_mode") == "1"
+
+
+def _ends_early(container: Any, video: Any, times: list[int], lengths: dict[int, int]) -> Iterator[str]:
+    """A note, if the file tells a length that its frames do not reach."""
+    tag = video.metadata.get("DURATION", "")  # Matroska's, where the length of a single track stands
+    told = [video.duration * video.time_base] if video.duration is not None else []
+    if re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", tag):
+        told.append(sum(Fraction(part) * unit for part, unit in zip(tag.split(":"), (3600, 60, 1), strict=True)))
+    if not told:
+        return
+    # The file's own length is less where the players are told to show a part of the track only.
+    told += [Fraction(container.duration, _av().time_base)] if container.duration else []
+    end = (times[-1] + lengths.get(times[-1], 0) - (video.start_time or 0)) * video.time_base
+    step = max((later - time for time, later in pairwise(times)), default=0) * video.time_base
+    if min(told) - end > max(step, Fraction(1, 2)):
+        yield f"the frames end after {float(end):.2f} of {float(min(told)):.2f} s: the file is cut off or damaged"
 
 
 def _packets(pieces: _Pieces, video: Any, lengths: dict[int, int]) -> Iterator[Any]:
