@@ -81,7 +81,9 @@ def test_a_foreign_checkpoint_restores(checkpoint):
 
 
 @pytest.mark.usefixtures("spandrel")
-def test_a_foreign_network_is_not_exported(checkpoint, tmp_path):
+def test_a_foreign_network_is_neither_converted_nor_exported(checkpoint, tmp_path):
+    with pytest.raises(UsageError, match="Doubler, a network of spandrel's, is not converted"):
+        undegrade.convert(checkpoint, tmp_path / "x.safetensors")
     with pytest.raises(UsageError, match="Doubler: a network of spandrel's"):
         undegrade.export(checkpoint, tmp_path / "x.pt2")
 

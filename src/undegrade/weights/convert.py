@@ -9,6 +9,7 @@ import torch
 
 from undegrade.core.errors import UsageError
 from undegrade.core.names import printable, same_file
+from undegrade.weights.foreign import Foreign
 from undegrade.weights.load import open_weights
 from undegrade.weights.pack import pack
 
@@ -36,7 +37,7 @@ def convert(
         **fields: further card entries (title, licence, origin, parameters, ...).
 
     Raises:
-        UsageError: ``output`` is not a .safetensors file, or is the checkpoint itself.
+        UsageError: ``output`` is not a .safetensors file, or is the checkpoint; or that holds a network of spandrel's.
         WeightsError: see ``load_network``.
     """
     output = Path(output)
@@ -45,6 +46,10 @@ def convert(
     if same_file(output, Path(checkpoint)):
         raise UsageError(f"output={output}: is the checkpoint itself; give another name")
     loaded = open_weights(checkpoint, network, preset)
+    if isinstance(loaded.module, Foreign):
+        raise UsageError(
+            f"{checkpoint}: {loaded.spec.title}, a network of spandrel's, is not converted; it loads as it is"
+        )
     presets = [name for name, config in loaded.spec.presets.items() if config == loaded.config]
     fields.setdefault("padding", loaded.spec.official_padding)
     fields.setdefault("origin", f"converted from {printable(Path(checkpoint).name)}")
