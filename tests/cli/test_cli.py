@@ -83,7 +83,7 @@ def test_tasks_tell_their_parameters(capsys: pytest.CaptureFixture[str]) -> None
     assert (sigma["name"], sigma["low"], sigma["high"]) == ("sigma", 0, 75)
 
 
-def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli.run(["doctor", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["schema"] == 1
@@ -97,8 +97,13 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
     assert set(OPTIONAL) >= set(metadata("undegrade").get_all("Provides-Extra"))
     assert {"PNG", "JPEG", "WEBP", "TIFF", "AVIF", "BMP"} <= set(report["formats"])
     assert report["extras"]["heif"]["install"] == "pip install 'undegrade[heif]'"
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)
     assert cli.run(["doctor"]) == 0
-    assert "free" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any("free" in line for line in lines)
+    for extra in report["extras"].values():
+        assert any(line.endswith(f"missing: {extra['install']}") for line in lines)
 
 
 @pytest.mark.parametrize("option", ["--max-pixels", "--max-upload"])

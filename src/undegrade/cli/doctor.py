@@ -108,7 +108,7 @@ def _weights() -> list[str]:
 def _print(report: dict[str, Any]) -> None:
     from rich.console import Console
 
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)  # lines that are copied stay whole
     out.print(f"undegrade {report['undegrade']}, Python {report['python']}, {report['system']}")
     out.print(
         "packages  " + ", ".join(f"{name} {version or 'missing'}" for name, version in report["packages"].items())
