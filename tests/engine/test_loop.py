@@ -80,10 +80,10 @@ def test_accumulation_equals_the_large_batch(data: Path) -> None:
         torch.testing.assert_close(b[name], value, rtol=1e-4, atol=2e-6)
 
 
-def test_two_processes_equal_one_with_the_joint_batch(data: Path) -> None:
-    one = train(recipe(data, steps=2, held_back=0), runs=data / "one", quiet=True)
+def train_in_two_processes(data: Path, **changes: Any) -> None:
+    """By `runs.recipe`, into ``data / "two"``."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import json, sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from runs import recipe; from undegrade.engine.loop import train\n"
         "import gc, torch.distributed as dist; from torch.nn.parallel import DistributedDataParallel as Wrapper\n"
         "end, data = dist.destroy_process_group, Path(sys.argv[2])\n"
@@ -91,17 +91,22 @@ def test_two_processes_equal_one_with_the_joint_batch(data: Path) -> None:
         "    assert not [one for one in gc.get_objects() if type(one) is Wrapper]\n"
         "    end()\n"
         "dist.destroy_process_group = end_alone\n"
-        "train(recipe(data, steps=2, held_back=0), runs=data / 'two', quiet=True, device='cpu')\n"
+        "train(recipe(data, **json.loads(sys.argv[3])), runs=data / 'two', quiet=True, device='cpu')\n"
     )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(data)]
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(data), json.dumps(changes)]
     processes = [
         subprocess.Popen(command, env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(2)
     ]
     assert [process.wait(timeout=120) for process in processes] == [0, 0]
+
+
+def test_two_processes_equal_one_with_the_joint_batch(data: Path) -> None:
+    one = train(recipe(data, steps=2, held_back=0), runs=data / "one", quiet=True)
+    train_in_two_processes(data, steps=2, held_back=0)
     folders = (one.parent, data / "two" / "tiny")
     a, b = (checkpoint.load(folder / "last.pt")["net"] for folder in folders)
     for name, value in a.items():
@@ -109,6 +114,13 @@ def test_two_processes_equal_one_with_the_joint_batch(data: Path) -> None:
     logs = [[json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()] for folder in folders]
     assert [len(log) for log in logs] == [1, 1]  # one process logs, for all
     assert logs[1][0]["loss"] == pytest.approx(logs[0][0]["loss"], rel=1e-4)
+
+
+def test_two_processes_train_a_network_whose_loss_asks_for_one_of_its_results(data: Path) -> None:
+    numbers = {key: value for key, value in TINY.items() if key != "middle_blocks"} | {"n_feat": 4, "num_cab": 1}
+    other = {"network": "mhnet2023", "preset": "mhnet2023_nf40", "numbers": numbers, "loss": {"psnr": 1.0}}
+    train_in_two_processes(data, steps=2, held_back=0, **other)
+    assert checkpoint.load(data / "two/tiny/last.pt")["step"] == 2
 
 
 def test_it_learns(data: Path) -> None:

@@ -207,6 +207,7 @@ class Run:
     def _wrapped(self) -> nn.Module:
         _refuse_uneven(self.recipe, self.place.world)
         module: nn.Module = TrainStep(self.net, self.recipe.loss).train()
+        partial = module.partial
         if self.sharded:
             self.average = copy.deepcopy(self.ema.module)
             sharding.shard(self.ema.module)
@@ -214,7 +215,7 @@ class Run:
         if self.recipe.compile:
             module = torch.compile(module, dynamic=False)  # type: ignore[assignment]
         together = self.place.world > 1 and not self.sharded
-        return nn.parallel.DistributedDataParallel(module) if together else module
+        return nn.parallel.DistributedDataParallel(module, find_unused_parameters=partial) if together else module
 
     def _saved(self, path: Path) -> dict[str, Any]:
         """The checkpoint of this run."""

@@ -20,6 +20,9 @@ class TrainStep(nn.Module):
         weights: loss name -> weight. When they want every resolution (``multiscale_*``), the network's ``scales`` is
             asked instead of its ``forward``.
 
+    Attributes:
+        partial: whether the network has heads that the loss does not ask, and that get no gradient.
+
     Raises:
         UnknownNameError: there is no such loss.
         UsageError: some want every resolution and others do not, or the network gives only one; when it runs: the
@@ -34,6 +37,7 @@ class TrainStep(nn.Module):
         if len(kinds) > 1:
             raise UsageError(f"loss={', '.join(weights)}: either all of them are multiscale_... or none")
         self.multiscale = kinds == {True}
+        self.partial = hasattr(net, "scales") and not self.multiscale
         if self.multiscale and not hasattr(net, "scales"):
             raise UsageError(
                 f"loss={', '.join(weights)}: {type(net).__name__} gives one size only; take losses without multiscale_"
