@@ -205,6 +205,24 @@ def test_tables_are_read_from_files() -> None:
     assert read(file.getvalue()).metadata.quantisation == ()
 
 
+@pytest.mark.parametrize("size", [(1, 1), (200, 160)])
+@pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
+def test_where_there_is_nothing_to_see_nothing_is_found(auto: Auto, level: float, size: tuple[int, int]) -> None:
+    flat = torch.full((3, *size), level)
+    assert auto.diagnose(flat).summary == "nothing wrong"
+    assert torch.equal(auto(flat), flat)
+    flat[0, 0, 0] = abs(level - 1 / 255)
+    assert auto.diagnose(flat).findings == ()
+    metadata = Metadata("JPEG", quantisation=tuple(tables(30)[0].reshape(-1).tolist()))
+    diagnosis = diagnose(Picture(flat, metadata=metadata), Sure("denoising"))
+    assert (diagnosis.findings, diagnosis.file_quality) == ((), 30)
+
+
+def test_noise_shows_on_a_flat_picture_too(auto: Auto) -> None:
+    noise = torch.randn(3, 128, 160, generator=torch.Generator().manual_seed(0)) * 8 / 255
+    assert "denoising" in found(auto.diagnose(0.5 + noise))
+
+
 def test_broken_pixels_are_refused() -> None:
     with pytest.raises(InputError, match="NaN or infinity"):
         diagnose(Picture(torch.full((3, 9, 9), float("nan"))), Sure())

@@ -32,6 +32,9 @@ _BUSY = 7
 _GRID = 8
 """Crops begin on the grid of the blocks in JPEG files."""
 
+_STEP = 0.5 / 255
+"""Steps from pixel to pixel that rounding to 8 bits makes by itself, root mean square."""
+
 CODED = 75
 """JPEG files of this quality and below show it, whatever the classifier thinks."""
 
@@ -127,9 +130,14 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     """
     if not torch.isfinite(picture.pixels.sum()):
         raise InputError("NaN or infinity in the picture")
+    table = picture.metadata.quantisation
+    told = quality_of_tables(table) if table else None
     pixels = shown(picture.pixels.cpu())
+    seen = crops(pixels, places(pixels))
+    if _flat(seen):
+        return Diagnosis((), None, 0.0, dict.fromkeys(FAULTS, 0.0), told)
     with torch.inference_mode():
-        opinion = judge(crops(pixels, places(pixels))[None], view(pixels)[None])
+        opinion = judge(seen[None], view(pixels)[None])
     *cases, nothing = opinion.cases[0].softmax(dim=0).tolist()
     sure = dict(zip(FAULTS, opinion.present[0].sigmoid().tolist(), strict=True))
     strength = dict(zip(FAULTS, (opinion.strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
@@ -139,8 +147,6 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     if nothing < 0.5:
         main = FAULTS[cases.index(max(cases))]
         found = {task: sure[task] for task in FAULTS if sure[task] > 0.5} | {main: 1 - nothing}
-    table = picture.metadata.quantisation
-    told = quality_of_tables(table) if table else None
     if told is not None:
         quality = min(quality, told)
         if told <= CODED:
@@ -203,6 +209,12 @@ def places(pixels: Tensor, side: int = CROP) -> list[tuple[int, int]]:
         corners.append((top * _GRID, left * _GRID))
         _leave(contrast, top, left, reach * 3 // 4)
     return corners
+
+
+def _flat(seen: Tensor) -> bool:
+    """Whether crops hold nothing that could be at fault; the classifier, which never saw such, takes it for noise."""
+    steps = torch.stack([seen.diff(dim=dim).square().mean() for dim in (2, 3)])
+    return float(steps.mean()) < _STEP**2
 
 
 def _leave(contrast: Tensor, top: int, left: int, reach: int) -> None:
