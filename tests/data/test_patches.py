@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,12 @@ def test_saturation_draws_colours_away_from_a_grey_that_stays(tmp_path: Path) ->
     grey = rgb_to_ycbcr(before)[:1]
     torch.testing.assert_close(after - grey, 1.5 * (before - grey))
     torch.testing.assert_close(rgb_to_ycbcr(after)[:1], grey)
+
+
+@pytest.mark.parametrize("change", [{"grey": True}, {"strength": {"gain": 2}}, {"saturation": (1.0, 2.0)}])
+def test_what_spoils_clean_pictures_is_refused_for_pairs(folder: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="pairs are finished"):
+        Source(inputs=folder, targets=folder, **change)
 
 
 def test_factors_of_saturation_are_checked(folder: Path) -> None:

@@ -67,6 +67,10 @@ class Source:
     def __post_init__(self) -> None:
         if (self.clean is None) == (self.inputs is None) or (self.inputs is None) != (self.targets is None):
             raise UsageError("a source names either 'clean' or both 'inputs' and 'targets'")
+        if self.inputs is not None and (self.depth or self.grey or self.saturation != (1, 1) or self.strength):
+            raise UsageError(
+                "depth, grey, saturation and strength of a source: for 'clean' pictures; pairs are finished"
+            )
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
             raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
         if not 0 <= self.saturation[0] <= self.saturation[1]:
