@@ -111,6 +111,7 @@ def test_mistyped_key_offers_the_nearest(tmp_path: Path) -> None:
         ({"loss": {}}, "at least one loss"),
         ({"card": {"titel": "x"}}, "did you mean 'title'"),
         ({"patches": [{"until": 500, "size": 32, "batch": 4}]}, "until=500"),
+        ({"patches": [{"until": end, "size": 32, "batch": 4} for end in (1.0, 0.5)]}, r"until=\[1.0, 0.5\]"),
         ({"patches": [{"until": 1.0, "size": 0, "batch": 4}]}, "size=0"),
         ({"patches": [{"until": 1.0, "size": 32, "batch": 0}]}, "batch=0"),
     ],

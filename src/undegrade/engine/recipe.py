@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path, PurePath
 from typing import Any, Literal, get_args, get_type_hints
 
@@ -187,6 +188,9 @@ class Recipe:
         self._check_values()
         if not self.sources or not self.patches:
             raise UsageError("a recipe needs at least one source and one patch phase")
+        ends = [patch.until for patch in self.patches]
+        if any(later <= earlier for earlier, later in pairwise(ends)):
+            raise UsageError(f"until={ends} of the patch phases: each must last longer than the one before")
         for patch in self.patches:
             if patch.batch % self.accumulate:
                 raise UsageError(f"batch {patch.batch} cannot be cut into accumulate={self.accumulate} equal parts")
