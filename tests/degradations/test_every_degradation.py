@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -112,5 +114,8 @@ def test_strength_is_a_number_a_pair_or_the_training_range() -> None:
     for wrong in ([1, 2, 3], "25", ["a", "b"], {}, torch.tensor(3.0)):
         with pytest.raises(UsageError, match="sigma"):
             _draw.strength(generator, wrong, 0, 1, "sigma")  # type: ignore[arg-type]
+    for wrong in ([4, 2], [1, math.nan], [1, math.inf], math.nan, -math.inf):
+        with pytest.raises(UsageError, match=r"sigma=.*must be finite, and the first of a pair not above the second"):
+            _draw.strength(generator, wrong, 0, 1, "sigma")
     with pytest.raises(UsageError, match="'often': a probability is needed"):
         _draw.chance(generator, "often")  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from numbers import Real
 from typing import TypeGuard, TypeVar
 
@@ -59,17 +60,24 @@ def strength(generator: torch.Generator, value: Strength, low: float, high: floa
         name: what it is called in messages.
 
     Raises:
-        UsageError: neither a number nor a pair of numbers.
+        UsageError: neither a finite number nor a pair of them in rising order.
     """
     if value is None:
         return uniform(generator, low, high)
-    if fixed(value):
-        return float(value)
     try:
-        low, high = () if isinstance(value, str) else map(float, value)  # type: ignore[arg-type]
+        low, high = _ends(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name}={value!r}: give a number or a pair [low, high]") from None
-    return uniform(generator, low, high)
+    if not -inf < low <= high < inf:
+        raise UsageError(f"{name}={value!r}: must be finite, and the first of a pair not above the second")
+    return low if fixed(value) else uniform(generator, low, high)
+
+
+def _ends(value: float | Sequence[float]) -> tuple[float, float]:
+    if isinstance(value, str):  # which map would take for its digits
+        raise TypeError
+    low, high = (value, value) if fixed(value) else value  # type: ignore[misc]
+    return float(low), float(high)
 
 
 def round8(picture: Tensor) -> Tensor:
