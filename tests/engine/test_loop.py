@@ -133,9 +133,7 @@ def test_it_learns(data: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path) -> None:
     with pytest.raises(DivergedError, match=r"loss (nan|inf)"):
-        train(
-            recipe(data, steps=1, sources=[{"clean": "clean", "strength": {"sigma": math.nan}}]), runs=data, quiet=True
-        )
+        train(recipe(data, steps=1, loss={"l1": math.nan}), runs=data, quiet=True)
 
 
 def test_warm_start_takes_what_fits(data: Path) -> None:
