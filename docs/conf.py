@@ -29,5 +29,6 @@ html_static_path = ["_static"]
 html_css_files = ["pages.css"]
 html_show_sphinx = False
 html_copy_source = False
+highlight_language = "bash"  # of blocks that do not say: commands
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
