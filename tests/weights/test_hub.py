@@ -95,6 +95,7 @@ def test_down_and_up(folder, monkeypatch):
             return f"https://hub.example/{repository}"
 
         def upload_folder(self, *, repo_id: str, folder_path: str, **settings: Any) -> None:
+            asked["page"] = (Path(folder_path) / "README.md").read_text(encoding="utf-8")
             asked["uploaded"] = (repo_id, sorted(path.name for path in Path(folder_path).iterdir()), settings)
 
     monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
@@ -113,3 +114,4 @@ def test_down_and_up(folder, monkeypatch):
     assert asked["made"] == ("someone/other", {"private": True, "exist_ok": True})
     files = ["README.md", "model.safetensors", "model.toml"]
     assert asked["uploaded"] == ("someone/other", files, {"commit_message": "first"})
+    assert 'from_pretrained("someone/other")' in asked["page"]

@@ -23,6 +23,8 @@ __all__ = ["card_in", "fetch", "save", "upload"]
 NAME = "model"
 WANTED = ("*.toml", "*.safetensors")
 """Files that are taken from a hub: nothing that could hold code."""
+PLACE = "THIS-FOLDER-OR-REPOSITORY"
+"""Stands in the page for where the weights are found."""
 
 
 def save(module: nn.Module, config: Any, card: WeightsCard, folder: str | Path) -> Path:
@@ -83,7 +85,7 @@ def upload(folder: str | Path, repository: str, **settings: Any) -> str:
     """Put a folder that ``save`` wrote into a repository of a hub, made if needed; returns its address.
 
     Args:
-        folder: what is uploaded.
+        folder: what is uploaded; its page then names the repository.
         repository: ``"OWNER/NAME"``.
         **settings: ``token``, ``private``; ``commit_message`` and further arguments of ``HfApi.upload_folder``.
 
@@ -96,6 +98,9 @@ def upload(folder: str | Path, repository: str, **settings: Any) -> str:
     except ImportError as error:
         raise MissingExtraError("uploading to a hub", "hub") from error
     card_in(Path(folder))
+    page = Path(folder) / "README.md"
+    if page.is_file():
+        page.write_text(page.read_text(encoding="utf-8").replace(PLACE, repository), encoding="utf-8")
     api = HfApi(token=settings.pop("token", None))
     try:
         address = api.create_repo(repository, private=settings.pop("private", None), exist_ok=True)
@@ -144,7 +149,7 @@ def _page(card: WeightsCard) -> str:
         "```python",
         "import undegrade",
         "",
-        'restorer = undegrade.from_pretrained("THIS-FOLDER-OR-REPOSITORY")',
+        f'restorer = undegrade.from_pretrained("{PLACE}")',
     ]
     lines += ['picture = restorer("photo.jpg")', "```", ""]
     if card.scores:
