@@ -488,3 +488,27 @@ def test_exif_whose_directory_lies_nowhere_is_told(tmp_path: Path) -> None:
 def test_big_tiff_of_the_other_byte_order_is_one_line() -> None:
     with pytest.raises(InputError, match="BigTIFF with the high byte first"):
         decode.decode(b"MM\0+" + struct.pack(">HHQQ", 8, 0, 16, 0))
+
+
+def test_palette_pages_among_others(tmp_path: Path) -> None:
+    colours = Image.new("RGB", (9, 7), (200, 100, 50))
+    pages = [colours, colours.convert("L"), colours.convert("P"), colours.convert("RGBA")]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    found = list(image.frames(tmp_path / "a.tif"))
+    assert [(page.pixels.shape[0], page.alpha is not None) for page in found] == [
+        (3, False),
+        (1, False),
+        (3, False),
+        (3, True),
+    ]
+
+
+@pytest.mark.parametrize("moving", [1, 3])
+def test_the_still_picture_of_an_animation_is_left_out_and_told(tmp_path: Path, moving: int) -> None:
+    still, *rest = [Image.new("RGB", (9, 7), (60 * index, 0, 0)) for index in range(moving + 1)]
+    still.save(tmp_path / "a.png", save_all=True, append_images=rest, default_image=True, duration=80, loop=2)
+    pictures = list(image.frames(tmp_path / "a.png"))
+    assert [round(float(picture.pixels[0, 0, 0]) * 255) for picture in pictures] == [60, 120, 180][:moving]
+    assert "still picture" in pictures[0].notes[0]
+    assert pictures[0].metadata.frames == moving
+    assert [picture.metadata.duration for picture in pictures] == [80] * moving

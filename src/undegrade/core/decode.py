@@ -80,7 +80,9 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
         pages = tiff.pages(data)
         _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
         chosen = [index for index, page in enumerate(pages) if not page.thumbnail] or list(range(len(pages)))
-        if len(chosen) < len(pages) or any(page.ours for page in pages):
+        # A palette stays with Pillow when it goes on to a page that has none: such files are opened anew for each.
+        mixed = len({page.photometric == tiff.PALETTE for page in pages}) > 1
+        if len(chosen) < len(pages) or any(page.ours for page in pages) or mixed:
             told = ("a thumbnail in this file is left out",) if len(chosen) < len(pages) else ()
             return len(chosen), partial(_tiff_page, data, pages, chosen, told)
     elif data.startswith(png16.SIGNATURE):
@@ -97,11 +99,14 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     _refuse_bombs(image.width * image.height * count, max_pixels)
     notes = []
+    first = int(count > 1 and bool(image.info.get("default_image")))
+    if first:
+        notes.append("the still picture that this file shows where animations are not known is left out")
     if image.format == "MPO":
         notes.append("the further pictures in this file (preview, depth or gain map) are left out")
     if (image.format == "AVIF" and _deep_avif(data)) or image.info.get("bit_depth", 8) > 8:  # the latter: HEIC
         notes.append(f"this {image.format} file holds more than 8 bits, of which 8 are read")
-    return count, partial(_by_pillow, image, tuple(notes), count)
+    return count - first, partial(_by_pillow, image, tuple(notes), count, first=first)
 
 
 def from_pil(image: Image.Image) -> Frame:
@@ -161,11 +166,12 @@ def _deep_png(data: bytes, told: tuple[str, ...], index: int) -> Frame:
     return Frame(exif.upright(samples, exif.orientation(image)), metadata, tuple(notes))
 
 
-def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: int) -> Frame:
-    if index or count > 1:
-        image.seek(index)
+def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: int, first: int = 0) -> Frame:
+    """The frame with this index, counted from ``first``, of ``count`` in the file."""
+    if count > 1:
+        image.seek(first + index)
     frame = from_pil(image)
-    return replace(frame, metadata=replace(frame.metadata, frames=count), notes=(*notes, *frame.notes))
+    return replace(frame, metadata=replace(frame.metadata, frames=count - first), notes=(*notes, *frame.notes))
 
 
 def _open(data: bytes) -> Image.Image:
