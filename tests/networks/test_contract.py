@@ -7,6 +7,7 @@ from dataclasses import fields
 from functools import cache
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -196,3 +197,9 @@ def test_spec(name: str) -> None:
         spec.configure("nonsense")
     with pytest.raises(UnknownNameError, match="widht"):
         spec.configure(widht=8)
+    for key, like in vars(spec.configure()).items():
+        for wrong in (8.0, "8", None):
+            with pytest.raises(UsageError, match=f"{key}={wrong!r}: a (whole number|list of whole numbers) is needed"):
+                spec.configure(**{key: wrong})
+        if isinstance(like, tuple):
+            assert spec.configure(**{key: [np.int64(one) for one in like]}) == spec.configure()

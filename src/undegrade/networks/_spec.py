@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from numbers import Integral
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -77,19 +78,28 @@ class NetworkSpec(Generic[C]):
 
         Raises:
             UnknownNameError: no such preset, or no such number.
+            UsageError: a value of another kind, or one that the network cannot have.
         """
         name = preset or self.default
         if name not in self.presets:
             raise UnknownNameError(f"preset of {self.name}", name, self.presets)
         known = [field.name for field in fields(self.config)]  # type: ignore[arg-type]
-        for key in numbers:
+        for key, value in numbers.items():
             if key not in known:
                 raise UnknownNameError(f"number of {self.name}", key, known)
-        try:
-            return replace(self.presets[name], **numbers)  # type: ignore[type-var]
-        except TypeError as error:
-            raise UsageError(f"{self.name}: {error}") from error
+            numbers[key] = _number(key, value, getattr(self.presets[name], key))
+        return replace(self.presets[name], **numbers)  # type: ignore[type-var]
 
     def build(self, config: C | None = None) -> nn.Module:
         """A freshly initialised module for ``config`` (default: the default preset)."""
         return self.module(self.presets[self.default] if config is None else config)
+
+
+def _number(key: str, value: Any, like: Any) -> Any:
+    """``value``, checked, as a config holds it: of the kind of ``like``. Recipes and cards hold lists for tuples."""
+    several = isinstance(like, tuple)
+    if several and isinstance(value, list | tuple):
+        return tuple(_number(key, one, 0) for one in value)
+    if several or not isinstance(value, Integral):
+        raise UsageError(f"{key}={value!r}: {'a list of whole numbers' if several else 'a whole number'} is needed")
+    return bool(value) if isinstance(like, bool) else int(value)
