@@ -105,9 +105,9 @@ def test_zoom_shrinks_a_larger_square(tmp_path: Path) -> None:
     ramp = np.broadcast_to(np.arange(0, 240, 4, dtype=np.uint8)[None, :, None], (60, 60, 3)).copy()
     save(ramp, tmp_path / "a.png")
 
-    def slope(zoom: tuple[float, float], size: int) -> float:
+    def slope(zoom: tuple[float, float], size: int, step: int = 0) -> float:
         patches = Patches([Source(clean=tmp_path, zoom=zoom)], same, augmentation="none")
-        _, patch = patches.sample(0, 0, size)
+        _, patch = patches.sample(step, 0, size)
         assert patch.shape == (3, size, size)
         return float((patch[..., -3] - patch[..., 2]).mean()) * 255 / (size - 5)
 
@@ -115,6 +115,9 @@ def test_zoom_shrinks_a_larger_square(tmp_path: Path) -> None:
     assert slope((0.5, 0.5), 20) == pytest.approx(8, rel=0.03)
     assert slope((0.1, 0.1), 20) == pytest.approx(12, rel=0.03), "no more than the picture has"
     assert slope((0.5, 0.5), 60) == pytest.approx(4)
+    drawn = sorted(slope((0.5, 0.8), 20, step) for step in range(12))
+    assert 4.9 < drawn[0] < 5.8
+    assert 6.8 < drawn[-1] < 8.2
 
 
 def test_depth_comes_with_its_picture_and_is_not_smeared(tmp_path: Path) -> None:
@@ -218,3 +221,5 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
     small = _Cache(1)
     assert small(files[0]).shape == (3, 10, 10)
     assert list(small.held) == [files[0]]
+    small(files[1])
+    assert list(small.held) == [files[1]]
