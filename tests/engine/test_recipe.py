@@ -14,11 +14,13 @@ from runs import TINY, pictures, recipe
 
 from undegrade import networks, tasks
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.data import layouts
 from undegrade.data.loader import Patch
 from undegrade.engine import losses
 from undegrade.engine.loop import train
 from undegrade.engine.recipe import Recipe, shipped_recipes
 from undegrade.engine.schedule import learning_rate
+from undegrade.metrics.published import beside
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -31,6 +33,20 @@ def test_shipped_recipe_parses(name: str) -> None:
     for strength in loaded.validate_at:
         task.check(strength)
     assert loaded.patches[-1].until == 1.0
+
+
+@pytest.mark.parametrize("name", [name for name in shipped_recipes() if Recipe.load(name).expected])
+def test_expected_figures_are_the_published_ones(name: str) -> None:
+    loaded = Recipe.load(name)
+    for one in loaded.expected:
+        found = [
+            table.protocol
+            for table, rows in beside(loaded.task, layouts.get(one["set"]).name)
+            for row in rows
+            if row.method in table.own and (row.psnr, one.get("ssim", row.ssim)) == (one["psnr"], row.ssim)
+        ]
+        # M3SNet's deblurring script takes the PSNR of plain RGB.
+        assert [{"m3snet-deblur": "rgb"}.get(ruler, ruler) for ruler in found] == [one["protocol"]], one
 
 
 U = {key: value for key, value in TINY.items() if key != "middle_blocks"}
