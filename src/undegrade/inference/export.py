@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from undegrade import tasks
-from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
+from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError, WeightsError
 from undegrade.graphs import catalog
 from undegrade.graphs._graph import Format, Graph
 from undegrade.inference.backend import TorchBackend
@@ -90,7 +90,8 @@ def export(
 
     Raises:
         UsageError: no such format or dtype, several networks at once, or one of spandrel's.
-        WeightsError: no such weights, or the file differs from torch; then none is left behind.
+        WeightsError: no such weights, a network that the format cannot hold, or a file that differs from torch; then none is
+            left behind.
         MissingExtraError: the format's package is not installed.
     """
     path, format, _ = _chosen(Path(output), format)  # noqa: A001  # before weights are read
@@ -137,7 +138,15 @@ def write(
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
         draft = Path(folder) / path.name
-        kind.write(graph, draft, dtype == "float16")
+        try:
+            kind.write(graph, draft, dtype == "float16")
+        except UndegradeError:
+            raise
+        except Exception as error:  # exporters fail in many ways on what they were not made for
+            line = " ".join(str(error).split())[:120] or type(error).__name__
+            raise WeightsError(
+                f"{path.name}: {restorer.spec.title}: {format} cannot hold this network ({line}); try another format"
+            ) from error
         checks = _checked(restorer, graph, kind, draft, half=dtype == "float16")
         files = tuple(path.parent / part.name for part in sorted(Path(folder).iterdir()))
         for file in files:
