@@ -90,7 +90,7 @@ def export(
 
     Raises:
         UsageError: no such format or dtype, several networks at once, or one of spandrel's.
-        WeightsError: no such weights, a network that the format cannot hold, or a file that differs from torch; then none is
+        WeightsError: no such weights, a network that the format cannot hold, or a file that differs from torch; none is
             left behind.
         MissingExtraError: the format's package is not installed.
     """
