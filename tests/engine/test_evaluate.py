@@ -176,6 +176,17 @@ def test_failures_are_named_and_the_others_scored(sets, tmp_path):
         evaluate("deraining", inputs=tmp_path / "in", targets=tmp_path / "gt", weights="none")
 
 
+def test_weights_of_another_scale_and_folders_without_pictures_are_told(sets, tmp_path):
+    for folder, side in (("in", 20), ("gt", 40)):
+        write_picture(tmp_path / folder / "a.png", torch.rand(3, side, side))
+    with pytest.raises(
+        InputError, match="a: the result is 20x20 and the target 40x40: the weights are of another scale"
+    ):
+        evaluate("super_resolution", inputs=tmp_path / "in", targets=tmp_path / "gt", restorer=Halved())
+    with pytest.raises(InputError, match="no pictures in"):
+        evaluate("denoising", clean=sets / "Demo", weights="none")
+
+
 @pytest.mark.parametrize("task", ["super_resolution", "motion_deblurring"])
 def test_a_picture_without_room_is_a_failure(sets, tmp_path, task):
     write_picture(tmp_path / "fine.png", read_picture(sets / "clean/badge.png"))

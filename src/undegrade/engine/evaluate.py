@@ -207,8 +207,8 @@ def evaluate(
         if progress is not None:
             progress(image)
     if not scores:
-        first = next(iter(failed.items()), ("", "the folder holds no pictures"))
-        raise InputError(f"no picture could be scored; {first[0]}: {first[1]}")
+        first, why = next(iter(failed.items()))
+        raise InputError(f"no picture could be scored; {first}: {why}")
     return EvalReport(
         task=task.name,
         weights=name or "in memory",
@@ -259,7 +259,10 @@ def _synthetic(
         raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
     known = {name: value for name, value in parameters.items() if value != "auto"}
     make = partial(made_from, task=task, ruler=ruler, seed=seed, strength=known)
-    return [(file.stem, partial(make, file)) for file in list_pictures(clean)]
+    files = list_pictures(clean)
+    if not files:
+        raise InputError(f"no pictures in '{clean}': give the folder that holds the clean ones")
+    return [(file.stem, partial(make, file)) for file in files]
 
 
 def _read(pair: Pair) -> Sample:
@@ -304,6 +307,11 @@ def score(sample: Sample, restorer: TensorRestorer | None, ruler: protocols.Prot
     seconds = time.perf_counter() - start
     if not torch.isfinite(output).all():
         raise InputError("the result holds NaN or infinity: the weights do not fit, or lower precision overflowed")
+    if output.shape[-2:] != target.shape[-2:]:
+        (height, width), (rows, columns) = output.shape[-2:], target.shape[-2:]
+        raise ValueError(
+            f"the result is {width}x{height} and the target {columns}x{rows}: the weights are of another scale"
+        )
     return ImageScore(sample.name, ruler.score(output, target, scale), before, seconds), output
 
 
