@@ -230,6 +230,17 @@ def test_signals_that_end_are_heard_like_ctrl_c(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "report.json"]
 
 
+def test_stopped_while_weights_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(**_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(api, "load", stopped)
+    assert cli.run(["restore", str(picture(tmp_path / "a.png"))]) == 130
+    assert capsys.readouterr().err == "undegrade: stopped\n"
+
+
 def test_a_report_replaces_nothing_and_is_refused_before_the_work(
     tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

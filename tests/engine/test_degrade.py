@@ -133,6 +133,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "nowhere to write" in capsys.readouterr().err
     (folder / "broken.png").write_bytes(b"no picture")
     assert cli.run(arguments) == 1
+    assert capsys.readouterr().err.count("broken.png") == 1
 
 
 def test_calibration_measures_what_is_there(folder: Path, tmp_path: Path) -> None:

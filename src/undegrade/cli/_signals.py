@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+import typer
 
 __all__ = ["INTERRUPTED", "Ended", "heard", "status_of"]
 
@@ -30,7 +33,8 @@ class Ended(KeyboardInterrupt):
 def heard() -> Iterator[None]:
     """Within the block SIGTERM (schedulers, service managers) and SIGHUP (a closed terminal) raise ``Ended``, once.
 
-    A signal that is ignored, as under nohup, or has a handler already, stays as it is.
+    What the block does not hear itself ends the command, and so does Ctrl-C. A signal that is ignored, as under nohup,
+    or has a handler already, stays as it is.
     """
     main = threading.current_thread() is threading.main_thread()  # others may not set them
     named = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -45,6 +49,9 @@ def heard() -> Iterator[None]:
         signal.signal(number, end)
     try:
         yield
+    except KeyboardInterrupt as stop:  # before there was anything to tell of
+        print("undegrade: stopped", file=sys.stderr)
+        raise typer.Exit(status_of(stop)) from stop
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)

@@ -57,7 +57,8 @@ def command(
         for done in api.degrade_files(paths, output, task, seed=seed, **wish):
             if done.error:
                 failed += 1
-                typer.echo(f"undegrade: {done.source}: {done.error}", err=True)
+                named = "" if str(done.source) in done.error else f"{done.source}: "
+                typer.echo(f"undegrade: {named}{done.error}", err=True)
             else:
                 typer.echo(done.target)
     return 1 if failed else 0
