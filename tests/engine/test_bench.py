@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import pytest
 import torch
@@ -84,6 +85,12 @@ def test_one_network_is_measured():
     assert row["dtype"] == "float32"
     assert min(row["seconds"], row["cpu_seconds"], row["gmacs"]) > 0
     assert row["peak_mb"] >= row["working_mb"] >= 0
+
+
+def test_without_the_module_resource_memory_is_not_told(monkeypatch):
+    assert benches._memory(torch.device("cpu")) > 1 << 20
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert benches._memory(torch.device("cpu")) == 0
 
 
 def test_a_failure_in_the_process_is_told():

@@ -14,7 +14,7 @@ OPTIONAL = {
     "heif": ("pillow_heif", "reading and writing HEIC"),
     "cv": ("cv2", "drawing faster degradations and the aligned defocus protocol"),
     "onnx": ("onnxruntime", "running and writing ONNX files"),
-    "openvino": ("openvino", "the OpenVINO runtime, often the fastest on processors"),
+    "openvino": ("openvino", "running and writing OpenVINO files; bfloat16 on processors"),
     "web": ("gradio", "the web page and the HTTP API (undegrade serve)"),
     "tensorboard": ("tensorboard", "training curves"),
     "video": ("av", "restoring videos"),

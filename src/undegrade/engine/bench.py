@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -253,10 +252,14 @@ def _best(run: Callable[[], Any], repeats: int, device: torch.device) -> tuple[f
 
 
 def _memory(device: torch.device) -> int:
-    """Bytes: the most that this process held so far, on the GPU or in all."""
+    """Bytes: the most that this process held so far, on the GPU or in all; 0 where the system does not tell."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

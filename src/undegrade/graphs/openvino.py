@@ -1,4 +1,4 @@
-"""OpenVINO files: the fastest runtime on most processors, with bfloat16 where the processor has it."""
+"""OpenVINO files: quick at dense convolutions on processors, with bfloat16 where the processor has it."""
 
 from __future__ import annotations
 
