@@ -46,9 +46,23 @@ class Killed(BaseException):
     """Stands for the process's end."""
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_resuming_equals_not_having_stopped(data: Path, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = train(recipe(data), runs=data / "whole", quiet=True)
+CHAIR = {"network": "chair", "preset": "chair_small", "numbers": {"width": 8, "blocks": 1}}  # normalises by batch
+SMALL_FIRST = {"patches": [{"until": 0.4, "size": 16, "batch": 4}, {"until": 1.0, "size": 24, "batch": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("workers", "changes"),
+    [
+        (0, {}),
+        (2, {}),
+        (0, {"optimiser": "muon", "precision": "bf16", "channels_last": True, "clip": 1.0}),
+        (0, CHAIR | SMALL_FIRST | {"loss": {"multiscale_l1_fft": 1.0}, "warmup": 2}),
+    ],
+)
+def test_resuming_equals_not_having_stopped(
+    data: Path, workers: int, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(recipe(data, **changes), runs=data / "whole", quiet=True)
     save = checkpoint.save
 
     def save_and_die(path: Path, state: dict[str, Any]) -> None:
@@ -59,9 +73,9 @@ def test_resuming_equals_not_having_stopped(data: Path, workers: int, monkeypatc
     with monkeypatch.context() as patch:
         patch.setattr(checkpoint, "save", save_and_die)
         with pytest.raises(Killed):
-            train(recipe(data, workers=workers), runs=data / "cut", quiet=True)
+            train(recipe(data, workers=workers, **changes), runs=data / "cut", quiet=True)
     assert checkpoint.load(data / "cut" / "tiny" / "last.pt")["step"] == 3
-    resumed = train(recipe(data, workers=workers), runs=data / "cut", quiet=True)
+    resumed = train(recipe(data, workers=workers, **changes), runs=data / "cut", quiet=True)
     assert_same_run(whole.parent, resumed.parent)
 
 
