@@ -49,6 +49,18 @@ def test_ends_and_vectors_take_steps_of_adam() -> None:
     assert not torch.allclose(ours.get_parameter("1.weight"), theirs.get_parameter("1.weight"))
 
 
+def test_a_net_without_a_middle_is_trained_by_adam_alone() -> None:
+    ours = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 3, 3))
+    theirs = copy.deepcopy(ours)
+    muon = Muon(ours, lr=1e-2, betas=(0.9, 0.99))
+    adam = torch.optim.Adam(theirs.parameters(), lr=1e-2, betas=(0.9, 0.99))
+    for seed in range(4):
+        step(ours, muon, seed)
+        step(theirs, adam, seed)
+    for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, other)
+
+
 def test_steps_have_the_size_of_adams() -> None:
     model = net()
     before = copy.deepcopy(model)

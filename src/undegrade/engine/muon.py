@@ -69,7 +69,8 @@ class Muon(torch.optim.Optimizer):
                 value = closure()
         for group in self.param_groups:
             trained = [parameter for parameter in group["params"] if parameter.grad is not None]
-            (self._muon if group["matrices"] else self._adam)(trained, group)
+            if trained:
+                (self._muon if group["matrices"] else self._adam)(trained, group)
         return value
 
     def _muon(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
