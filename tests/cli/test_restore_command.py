@@ -156,6 +156,8 @@ def test_wrong_parameter_is_status_2(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "0-75" in capsys.readouterr().err
     assert cli.run(["restore", source, "-t", "denoisng"]) == 2
     assert "denois" in capsys.readouterr().err
+    assert cli.run(["restore", source, source, "-t", "demosaic", "--strength", "0.5"]) == 2
+    assert capsys.readouterr().err.count("no picture to blend with") == 1
 
 
 def test_traceback_only_with_debug(

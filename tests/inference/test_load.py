@@ -124,6 +124,8 @@ def test_chain_by_names(own, monkeypatch):
         (None, {"weights": 5}, UsageError, "weights=5: give a name"),
         ("mine_rain", {"dtype": "int8"}, UsageError, "dtype=int8"),
         ("none.pth", {}, WeightsError, "no such file"),
+        ("demosaic", {"strength": 0.5}, UsageError, "no picture to blend with"),
+        ("denoise", {"tile": "official"}, UsageError, "m3snet has none"),
     ],
 )
 def test_wrong_wishes(own, what, wish, error, message):

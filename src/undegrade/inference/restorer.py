@@ -16,7 +16,7 @@ from undegrade.core.image import Picture
 from undegrade.inference import runtimes
 from undegrade.inference.anykind import AnyKind
 from undegrade.inference.backend import Backend, TorchBackend
-from undegrade.inference.run import Options, Progress, run
+from undegrade.inference.run import Options, Progress, check_tile, run
 from undegrade.networks._spec import NetworkSpec
 from undegrade.ops.colour import rgb_to_ycbcr, ycbcr_to_rgb
 from undegrade.ops.resize import imresize
@@ -46,6 +46,10 @@ class Restorer(AnyKind):
     card: WeightsCard | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
+
+    def __post_init__(self) -> None:
+        # What no picture can be restored with is told once, not for every file of a batch.
+        self._check(self.options)
 
     def __repr__(self) -> str:
         what = f"task={self.task.name if self.task else None}, weights={self.card.id if self.card else None}"
@@ -151,17 +155,21 @@ class Restorer(AnyKind):
             if name not in Options.__dataclass_fields__:
                 raise UnknownNameError("option", name, Options.__dataclass_fields__)
         chosen = replace(self.options, **options)
+        self._check(chosen)
         results = [self._restore(one[None].float(), chosen, progress) for one in x]
         return results[0] if len(results) == 1 else torch.cat(results)
+
+    def _check(self, options: Options) -> None:
+        check_tile(options, self.spec)
+        if options.strength < 1 and self.task and self.task.prepare:
+            raise UsageError(
+                f"strength={options.strength}: what {self.task.name} takes is no picture to blend with: leave it at 1"
+            )
 
     def _restore(self, x: Tensor, options: Options, progress: Progress | None) -> Tensor:
         if not torch.isfinite(x.sum()):
             raise InputError("NaN or infinity in the picture")
         prepared = self.task.prepare(x, **self.parameters) if self.task and self.task.prepare else x
-        if options.strength < 1 and self.task and self.task.prepare:
-            raise UsageError(
-                f"strength={options.strength}: what {self.task.name} takes is no picture to blend with: leave it at 1"
-            )
         y = self._in_colours(prepared, lambda part: self._run(part, options, progress))
         if self.task and self.task.finish:
             y = self.task.finish(y, **self.parameters)

@@ -24,7 +24,7 @@ from undegrade.networks._spec import NetworkSpec
 from undegrade.networks.layers.whole import Passes, using
 from undegrade.weights.card import WeightsCard
 
-__all__ = ["Options", "Progress", "Tile", "run"]
+__all__ = ["Options", "Progress", "Tile", "check_tile", "run"]
 
 Progress = Callable[[int, int], None]
 """Called with (tiles done, tiles in all)."""
@@ -118,9 +118,8 @@ def run(
     def once(part: Tensor) -> Tensor:
         return backend.run(part).to(x.device)
 
+    check_tile(options, spec)
     if options.tile == "official":
-        if spec.tiling != "required":
-            raise UsageError(f"tile=official: the tiles of the pyramid-attention scripts; {spec.name} has none")
 
         def chopped(part: Tensor) -> Tensor:
             return chop(once, part, scale=scale, min_size=official_size)
@@ -163,6 +162,12 @@ def run(
     height, width = x.shape[-2:]
     hint = "; let it be cut: tile='auto'" if options.tile is None else ""
     raise InputError(f"not enough memory on {backend.device} for a picture of {width} x {height} pixels{hint}")
+
+
+def check_tile(options: Options, spec: NetworkSpec[Any]) -> None:
+    """Raises a UsageError for official tiles of a network that has none."""
+    if options.tile == "official" and spec.tiling != "required":
+        raise UsageError(f"tile=official: the tiles of the pyramid-attention scripts; {spec.name} has none")
 
 
 def _padded_size(spec: NetworkSpec[Any], x: Tensor) -> tuple[int, int]:
