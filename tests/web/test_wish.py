@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.web import known
 from undegrade.web.limits import Limits
 from undegrade.web.wish import default_task, make_wish
 
@@ -18,6 +19,14 @@ def test_form_fields_become_arguments_of_load() -> None:
     assert make_wish({"weights": "deraining_fast"}).for_load()["task"] is None
     assert make_wish({"scale": "3"}).for_load()["task"] is None  # as everywhere, the parameter tells the task
     assert make_wish({"keep_format": "true"}).keep_format
+
+
+def test_parameters_of_tasks_from_outside_are_fields_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {"name": "descratching", "aliases": ["descratch"], "parameters": [{"name": "width"}]}
+    monkeypatch.setattr(known, "tasks", lambda: (row,))
+    wish = make_wish({"task": "descratch", "width": "3", "strength": ""})
+    assert wish.for_load() == {"task": "descratch", "width": "3", "strength": 1.0, "ensemble": 1}  # load checks it
+    assert "width" not in make_wish({"task": "descratch", "width": ""}).for_load()
 
 
 @pytest.mark.parametrize(

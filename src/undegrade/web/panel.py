@@ -317,7 +317,7 @@ def _control(rule: dict[str, Any], visible: bool) -> Any:
 
 
 def _weights(task: str) -> list[tuple[str, str]]:
-    return [("The best for this", ""), *((row["name"], row["name"]) for row in weights(task))]
+    return [("The usual for this", ""), *((row["name"], row["name"]) for row in weights(task))]
 
 
 def _fixed(name: str) -> dict[str, Any]:

@@ -16,13 +16,13 @@ LONGEST_CHAIN = 4
 
 class Wish(BaseModel):
     """The options of ``undegrade restore`` that may come from outside. Weights by name only: a path would let
-    visitors look around on the server's disk.
+    visitors look around on the server's disk. Parameters of tasks that plugins bring are extra fields.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
 
     task: str = Field(default="", description="what to take away: a name or alias, or several with commas")
-    weights: str | None = Field(default=None, description="name of weights; left out: the best for the task")
+    weights: str | None = Field(default=None, description="name of weights; left out: those of the task")
     strength: float = Field(default=1.0, ge=0, le=1, description="0 leaves the picture as it is, 1 is the full result")
     ensemble: Literal[1, 8] = Field(default=1, description="8 averages over turned copies, 8 times as slow")
     sigma: float | Literal["auto"] | None = Field(default=None, description="noise level, 0-75")
@@ -30,11 +30,6 @@ class Wish(BaseModel):
     scale: int | None = Field(default=None, description="enlargement: 2, 3 or 4")
     pattern: str | None = Field(default=None, description="Bayer pattern: RGGB, BGGR, GRBG or GBRG")
     keep_format: bool = Field(default=False, description="format of the input instead of PNG")
-
-    @field_validator("weights", "sigma", "quality", "scale", "pattern", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: Any) -> Any:
-        return None if value == "" else value
 
     @field_validator("ensemble", mode="before")
     @classmethod
@@ -61,13 +56,14 @@ def make_wish(fields: dict[str, Any]) -> Wish:
         UsageError: an unknown field or a value outside its range, in one line.
         UnknownNameError: no such task or weights.
     """
+    own = {one["name"] for row in known.tasks() for one in row["parameters"]} | set(Wish.model_fields)
+    if unknown := [name for name in fields if name not in own]:
+        raise UnknownNameError("field", unknown[0], own)
     try:
-        wish = Wish.model_validate(fields)
+        wish = Wish.model_validate({name: value for name, value in fields.items() if value != ""})
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][:1])
-        if first["type"] == "extra_forbidden":
-            raise UnknownNameError("field", place, Wish.model_fields) from None
         raise UsageError(
             f"{place}={str(first['input'])[:40]!r}: {first['msg'][:1].lower()}{first['msg'][1:]}"
         ) from None
