@@ -14,9 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.networks.ccnet import Strip
-from undegrade.networks.chair import ChannelFilter
 from undegrade.networks.layers.pyramid import LEVELS, NORM_FLOOR, SHARPNESS, PyramidAttention
-from undegrade.networks.layers.whole import WholeInstanceNorm, shared, sharing, whole_mean
+from undegrade.networks.layers.whole import WholeInstanceNorm, shared, sharing
 from undegrade.networks.mhnet import SelectiveAttention
 
 __all__ = ["FORMS", "as_graph"]
@@ -47,17 +46,6 @@ class TwoPassInstanceNorm(WholeInstanceNorm):
         x = x - _mean(x)
         deviation = (_mean(x.square()) + self.eps).sqrt()
         return x / deviation * self.weight[:, None, None] + self.bias[:, None, None]
-
-
-class ShiftedChannelFilter(ChannelFilter):
-    """Neighbours by shifted channels, where the network makes a matrix of diagonals, which ONNX has no way to write."""
-
-    def forward(self, u: Tensor) -> Tensor:
-        """(B, C, h, w) -> same shape."""
-        left, centre, right = torch.tanh(self.norm(self.taps(whole_mean(u)))).chunk(3, 1)
-        previous = torch.cat((u[:, 1:2], u[:, :-1]), 1)  # the ends are mirrored
-        following = torch.cat((u[:, 1:], u[:, -2:-1]), 1)
-        return self.gamma * (left * previous + centre * u + right * following) + self.beta * u
 
 
 class TopKAttention(SelectiveAttention):
@@ -122,7 +110,6 @@ def _overlaid(parts: list[Tensor]) -> Tensor:
 
 FORMS: dict[type[nn.Module], type[nn.Module]] = {
     Strip: ShiftedStrip,
-    ChannelFilter: ShiftedChannelFilter,
     WholeInstanceNorm: TwoPassInstanceNorm,
     SelectiveAttention: TopKAttention,
     PyramidAttention: WholePyramidAttention,

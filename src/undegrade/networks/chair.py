@@ -62,9 +62,9 @@ class ChannelFilter(nn.Module):
         # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, all in the three weights.
         weights = self.gamma.flatten() * weights + F.pad(self.beta.view(1, -1), (0, 0, 1, 1))
         # A matrix with three diagonals: its zeros cost less than three walks through the map.
-        units = torch.eye(u.shape[1], dtype=weights.dtype, device=u.device)
-        slid = F.pad(units, (1, 1), mode="reflect").unfold(1, 3, 1)  # (C, C, 3); the ends are mirrored
-        matrix = torch.einsum("btc,ict->bic", weights, slid).to(u.dtype)  # weights are wider under autocast
+        units = F.pad(torch.eye(u.shape[1], dtype=weights.dtype, device=u.device), (1, 1), mode="reflect")
+        slid = torch.stack((units[:, :-2], units[:, 1:-1], units[:, 2:]), 1)  # (C, 3, C); the ends are mirrored
+        matrix = torch.einsum("btc,itc->bic", weights, slid).to(u.dtype)  # weights are wider under autocast
         # Channels are neighbours in memory.
         return torch.einsum("bhwi,bic->bhwc", u.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
 
