@@ -127,6 +127,14 @@ def test_equal_stems_do_not_meet(tmp_path: Path) -> None:
     assert merged == {"a.jpg": "out/a.jpg.png", "other/a.jpg": "out/a.jpg.2.png"}
 
 
+def test_what_is_named_twice_is_done_once(tree: Path) -> None:
+    source = tree / "in/a.jpg"
+    twice = [source, f"{tree}//in/./a.jpg"]
+    assert targets(batch.plan(twice, tree / "out"), tree) == {"in/a.jpg": "out/a.png"}
+    assert targets(batch.plan([tree / "in", f"{tree}/in/"]), tree) == targets(batch.plan([tree / "in"]), tree)
+    assert len(batch.plan(twice, tree / "out/b.png")) == 1
+
+
 def test_a_second_run_takes_no_result_for_a_picture(tmp_path: Path) -> None:
     for name in ("IMG.JPG", "img.jpg"):
         picture(tmp_path / name)

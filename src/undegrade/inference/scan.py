@@ -195,7 +195,7 @@ class _Scan:
         for name in (*self.inputs, *([] if self.output is None else [self.output])):
             _check_named(name)
         place = self.place = _at(self.output) if self.output is not None else None
-        paths = [_at(name) for name in self.inputs]
+        paths = list(dict.fromkeys(_at(name) for name in self.inputs))  # what is named twice is done once
         files = [path for path in paths if not _is_folder(path)]
         self.named = {_place(path) for path in files}
         folders = [path for path in paths if _is_folder(path)]
