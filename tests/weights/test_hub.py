@@ -115,3 +115,13 @@ def test_down_and_up(folder, monkeypatch):
     files = ["README.md", "model.safetensors", "model.toml"]
     assert asked["uploaded"] == ("someone/other", files, {"commit_message": "first"})
     assert 'from_pretrained("someone/other")' in asked["page"]
+
+
+@pytest.mark.parametrize(("wish", "kind"), [("auto", "auto"), ("derain,denoise", "chain")])
+def test_several_networks_at_once_are_not_saved(tmp_path, wish, kind):
+    several = undegrade.load(wish)
+    with pytest.raises(UsageError, match=f"^{kind}: holds the weights of several networks"):
+        several.save_pretrained(tmp_path / "place")
+    with pytest.raises(UsageError, match="save each by itself"):
+        several.push_to_hub("me/all")
+    assert not (tmp_path / "place").exists()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from undegrade.core import image as images
-from undegrade.core.errors import InputError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture
 from undegrade.inference.run import Progress
 
@@ -26,6 +28,30 @@ class AnyKind(ABC):
     def pixels(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Tensor:
         """The restored pixels of a ``Picture``, (1 or 3, sH, sW)."""
         return self.picture(picture, progress=progress, **options).pixels
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the weights into ``folder``, where they are those of one network.
+
+        Raises:
+            UsageError: they are those of several.
+        """
+        raise UsageError(
+            f"{type(self).__name__.lower()}: holds the weights of several networks; save each by itself: "
+            'undegrade.load("denoising").save_pretrained(...)'
+        )
+
+    def push_to_hub(self, repository: str, **settings: Any) -> str:
+        """Put what ``save_pretrained`` writes into a repository of a hub; returns its address.
+
+        Args:
+            repository: ``"OWNER/NAME"``; made if needed.
+            **settings: ``token``, ``private``, ``commit_message``; see ``undegrade.weights.hub.upload``.
+        """
+        from undegrade.weights import hub
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            return hub.upload(folder, repository, **settings)
 
     def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
         """Restore an image.

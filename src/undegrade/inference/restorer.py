@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -117,21 +116,8 @@ class Restorer(AnyKind):
         from undegrade.weights import hub
 
         if not isinstance(self.backend, TorchBackend) or self.card is None or not self.spec.presets:
-            raise UsageError(f"{self.spec.title}: only weights of own networks that run in torch can be saved")
+            raise UsageError(f"{self.spec.title}: only weights of own networks, loaded for torch, can be saved")
         return hub.save(self.backend.module, self.config, self.card, folder)
-
-    def push_to_hub(self, repository: str, **settings: Any) -> str:
-        """Put what ``save_pretrained`` writes into a repository of a hub; returns its address.
-
-        Args:
-            repository: ``"OWNER/NAME"``; made if needed.
-            **settings: ``token``, ``private``, ``commit_message``; see ``undegrade.weights.hub.upload``.
-        """
-        from undegrade.weights import hub
-
-        with TemporaryDirectory() as folder:
-            self.save_pretrained(folder)
-            return hub.upload(folder, repository, **settings)
 
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``: not rounded, alpha untouched or enlarged. Arguments as for calling the Restorer."""
