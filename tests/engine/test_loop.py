@@ -86,6 +86,15 @@ def test_a_run_of_another_recipe_is_not_continued(data: Path) -> None:
     train(recipe(data, lr=2e-3, steps=1), runs=data / "runs", quiet=True, fresh=True)
 
 
+def test_warm_up_lasts_its_steps_under_a_time_budget_too(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    changes = {"steps": 6, "warmup": 4, "max_minutes": 600, "lr": 1e-3, "milestones": [0.99]}
+    train(recipe(data, **changes), runs=data / "runs", quiet=True)
+    events = map(json.loads, (data / "runs" / "tiny" / "log.jsonl").read_text().splitlines())
+    rates = [event["lr"] for event in events if event["event"] == "train"]
+    assert rates[:5] == pytest.approx([2.5e-4, 5e-4, 7.5e-4, 1e-3, 1e-3])
+
+
 def test_accumulation_equals_the_large_batch(data: Path) -> None:
     one = train(recipe(data, steps=2), runs=data / "one", quiet=True)
     two = train(recipe(data, steps=2, accumulate=2), runs=data / "two", quiet=True)

@@ -105,14 +105,16 @@ def _train(run: Run, log: RunLog) -> Path:
 
 def _set_rate(run: Run) -> float:
     """The learning rate of the coming step, told to the optimiser."""
-    recipe = run.recipe
+    recipe, timed = run.recipe, bool(run.recipe.max_minutes)
     rate = learning_rate(
-        run.clock.progress if recipe.max_minutes else (run.step + 1) / recipe.steps,
+        run.clock.progress if timed else (run.step + 1) / recipe.steps,
         peak=recipe.lr,
         floor=recipe.lr_min,
-        warmup=recipe.warmup / recipe.steps,
+        warmup=0 if timed else recipe.warmup / recipe.steps,
         milestones=recipe.milestones,
     )
+    if timed:  # nobody knows which share of the time the first steps take
+        rate *= min((run.step + 1) / max(recipe.warmup, 1), 1)
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     return rate

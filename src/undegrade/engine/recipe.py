@@ -54,7 +54,7 @@ class Recipe:
             With it a run is not repeatable to the bit.
         optimiser, lr, lr_min, betas, weight_decay: Adam, AdamW or Muon, a cosine from ``lr`` to ``lr_min``.
         milestones: instead of the cosine, halve the rate at these shares of the training.
-        warmup: steps of linear warm-up; with ``max_minutes``, the share warmup / steps of the time instead.
+        warmup: steps of linear warm-up.
         loss: loss name -> weight, see ``undegrade.engine.losses``.
         clip: largest total gradient norm, 0 = off.
         accumulate: micro-batches per step.
