@@ -77,6 +77,19 @@ def test_options_arrive(tmp_path: Path, wish: dict[str, Any]) -> None:
     assert (wish["task"], wish["weights"], wish["tile"]) == (None, "some.pth", None)
 
 
+def test_parameters_of_plugins_arrive(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    source = str(picture(tmp_path / "a.png"))
+    assert cli.run(["restore", source, "-t", "descratch", "--set", "width=3", "--set", "colours=[white, red]"]) == 0
+    assert (wish["width"], wish["colours"]) == (3, ["white", "red"])
+    for text, line in (
+        ("width", "--set width: write it as name=value, for example gain=0.75 or gain=[0.4, 1.5]"),
+        ("max_memory=3", "--set max_memory=3: write --max-memory 3"),
+        ("sigma=3", "--set sigma=3: write --sigma 3"),
+    ):
+        assert cli.run(["restore", source, "--set", text]) == 2
+        assert capsys.readouterr().err == f"undegrade: {line}\n"
+
+
 def test_bad_files_are_named_and_the_rest_is_done(
     tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 NETWORK = '''"""Identity: gives back what it gets."""
 from dataclasses import dataclass
@@ -24,9 +27,15 @@ SPEC = NetworkSpec(
 )
 '''
 TASK = '''"""Unhurting: does nothing."""
-from undegrade.tasks import Task
+from undegrade.tasks import Parameter, Task
 
-TASK = Task(name="unhurting", title="Unhurting", summary="Does nothing.", protocol="rgb", aliases=("unhurt",))
+def degrade(clean, generator, depth=1):
+    return clean - float(depth) / 255
+
+TASK = Task(
+    name="unhurting", title="Unhurting", summary="Does nothing.", protocol="rgb", aliases=("unhurt",),
+    parameters=(Parameter("depth", "of the hurt in levels", low=1, high=9),), degrade=degrade,
+)
 '''
 ENTRIES = """[undegrade.networks]
 identity = plugin_of_tests.identity
@@ -59,6 +68,17 @@ def run(plugin: Path, code: str) -> str:
     done = subprocess.run([sys.executable, "-c", start + code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_its_parameters_on_the_command_line(plugin: Path) -> None:
+    (plugin / "clean").mkdir()
+    Image.new("RGB", (32, 32), (90, 120, 150)).save(plugin / "clean" / "plain.png")
+    words = "evaluate -t unhurt -w none --json - --set depth=3 --clean".split()
+    out = run(
+        plugin,
+        f"import sys\nfrom undegrade.cli import main\nsys.argv[1:] = {[*words, str(plugin / 'clean')]!r}\nmain()\n",
+    )
+    assert json.loads(out)["mean"]["input_psnr"] == pytest.approx(20 * math.log10(255 / 3), abs=0.01)
 
 
 def test_listed_without_torch(plugin: Path) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli._pairs import pairs
 from undegrade.core.errors import UsageError
 from undegrade.core.names import same_file
 
@@ -45,7 +45,7 @@ def command(
     if output is None and contact_sheet is None:
         raise UsageError("nowhere to write: give -o FOLDER, or --contact-sheet FILE")
     wish: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
-    wish |= dict(_pair(text) for text in strength or [])
+    wish |= pairs(strength)
     if contact_sheet is not None:
         _refuse_sheet(contact_sheet, [*paths, *(beside or ())])
         sheet = api.contact_sheet(paths, task, beside=beside or (), columns=columns, seed=seed, **wish)
@@ -71,18 +71,3 @@ def _refuse_sheet(file: Path, sources: list[Path]) -> None:
         raise UsageError(f"--contact-sheet {file}: end in a picture's suffix, such as .png or .jpg")
     if any(same_file(file, source) or (file.exists() and same_file(file.parent, source)) for source in sources):
         raise UsageError(f"--contact-sheet {file}: would replace one of the pictures: choose another file")
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    """``gain=[0.4, 1.5]`` as name and value, the value read as YAML."""
-    import yaml
-
-    name, sign, value = text.partition("=")
-    if not sign or not name:
-        raise UsageError(f"--set {text}: write it as name=value, for example gain=0.75 or gain=[0.4, 1.5]")
-    if re.fullmatch(r"\d(:\d)+", value.strip()):  # 4:2:0, which YAML takes for a number of base 60
-        return name.strip(), value.strip()
-    try:
-        return name.strip(), yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UsageError(f"--set {text}: the value is neither a number nor a list such as [0.4, 1.5]") from None

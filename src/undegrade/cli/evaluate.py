@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli._pairs import pairs
 from undegrade.cli.restore import tile_of
 
 
@@ -25,6 +26,9 @@ def command(
     quality: Annotated[int | None, typer.Option(help="JPEG quality, 1-100.")] = None,
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other parameter of the task, as name=value: of plugins.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic degradation.")] = 0,
     pairing: Annotated[str, typer.Option(help="Rule that finds the target of an input, e.g. before-underscore.")] = (
         "stem"
@@ -41,25 +45,26 @@ def command(
     from undegrade import api
 
     quiet = json_file is not None and str(json_file) == "-"
-    parameters: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
+    own = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
     table = _Table(quiet)
-    report = api.evaluate(
-        task,
-        inputs=inputs,
-        targets=targets,
-        clean=clean,
-        weights=weights,
-        protocol=protocol,
-        seed=seed,
-        pairing=pairing,
-        limit=limit,
-        device=device,
-        tile=tile_of(tile),
-        ensemble=ensemble,
-        save=save,
-        progress=table.row,
-        **{name: value for name, value in parameters.items() if value is not None},
-    )
+    how: dict[str, Any] = {
+        "inputs": inputs,
+        "targets": targets,
+        "clean": clean,
+        "weights": weights,
+        "protocol": protocol,
+        "seed": seed,
+        "pairing": pairing,
+        "limit": limit,
+        "device": device,
+        "tile": tile_of(tile),
+        "ensemble": ensemble,
+        "save": save,
+        "progress": table.row,
+    }
+    parameters = pairs(settings, own={"task", *how, *own})
+    parameters |= {name: value for name, value in own.items() if value is not None}
+    report = api.evaluate(task, **how, **parameters)
     text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
     if quiet:
         print(text)

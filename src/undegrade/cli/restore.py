@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from undegrade.cli import _clips, _signals
+from undegrade.cli._pairs import pairs
 from undegrade.cli._watch import Watch, write_report
 from undegrade.core.errors import UsageError
 from undegrade.core.formats import SUFFIXES
@@ -36,6 +37,9 @@ def command(
     quality: Annotated[str | None, typer.Option(help="JPEG quality, 1-100, or auto.")] = None,
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Any other parameter of the task, as name=value: of plugins.")
+    ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", "-w", help="Weights: a name (undegrade list weights) or a file.")
     ] = None,
@@ -95,8 +99,8 @@ def command(
         "max_memory": None if max_memory is None else max_memory << 20,
         "strength": strength,
         "ensemble": ensemble,
-        **{name: value for name, value in given.items() if value is not None},
     }
+    wish |= pairs(settings, own={*wish, *given}) | {name: value for name, value in given.items() if value is not None}
     to_stderr = str(json_file) == "-"
     failed, about = 0, dict[str, Any]()
     if clips:
