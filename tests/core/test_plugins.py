@@ -73,7 +73,7 @@ def run(plugin: Path, code: str) -> str:
 def test_its_parameters_on_the_command_line(plugin: Path) -> None:
     (plugin / "clean").mkdir()
     Image.new("RGB", (32, 32), (90, 120, 150)).save(plugin / "clean" / "plain.png")
-    words = "evaluate -t unhurt -w none --json - --set depth=3 --clean".split()
+    words = ["evaluate", "-t", "unhurt", "-w", "none", "--json", "-", "--set", "depth=3", "--clean"]
     out = run(
         plugin,
         f"import sys\nfrom undegrade.cli import main\nsys.argv[1:] = {[*words, str(plugin / 'clean')]!r}\nmain()\n",
