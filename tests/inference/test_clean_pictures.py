@@ -19,7 +19,7 @@ LEAST = {
     "denoising_best": 49.2,
     "denoising_fast": 45.6,
     "deraining_fast": 65.4,
-    "desnowing_fast": 56.7,
+    "desnowing_fast": 45.4,
     "jpeg_artifacts_fast": 75.0,
     "motion_deblurring_best": 48.2,
     "motion_deblurring_fast": 44.9,
