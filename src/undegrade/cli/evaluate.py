@@ -27,7 +27,7 @@ def command(
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other parameter of the task, as name=value: of plugins.")
+        list[str] | None, typer.Option("--set", help="A parameter that the task of a plugin has, as name=value.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the synthetic degradation.")] = 0,
     pairing: Annotated[str, typer.Option(help="Rule that finds the target of an input, e.g. before-underscore.")] = (

@@ -38,7 +38,7 @@ def command(
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Any other parameter of the task, as name=value: of plugins.")
+        list[str] | None, typer.Option("--set", help="A parameter that the task of a plugin has, as name=value.")
     ] = None,
     weights: Annotated[
         str | None, typer.Option("--weights", "-w", help="Weights: a name (undegrade list weights) or a file.")

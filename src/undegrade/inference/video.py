@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import shutil
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undegrade._version import __version__
-from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.core.names import SLASHES, folded, same_file, shortened
+from undegrade.inference.joining import Clip, container_of, copied, join, library, moving
+from undegrade.inference.pieces import Pieces
 
 if TYPE_CHECKING:
     from undegrade.inference.auto import Auto
@@ -36,47 +33,10 @@ WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Containers that are written."""
 SUFFIXES = WRITTEN | {".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
 """File names that are taken for video."""
-LOCK = "lock"
 PIECE = 48
 """Frames of a piece, the most that an interruption costs."""
-COPIED = ("audio", "subtitle")
 HD = 720
 """Lines from which on colours that say nothing of themselves are those of HDTV (BT.709), below of SDTV (BT.601)."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """What became of a video.
-
-    Attributes:
-        target: the file that was written.
-        frames: pictures in it.
-        resumed: frames of them that an earlier run had done.
-        size: height and width of the result, before rotation.
-        rate: frames per second, on average.
-        seconds: its length.
-        notes: what could not be taken over, one sentence each.
-    """
-
-    target: Path
-    frames: int
-    resumed: int
-    size: tuple[int, int]
-    rate: Fraction
-    seconds: float
-    notes: tuple[str, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
-        return {
-            "output": str(self.target),
-            "frames": self.frames,
-            "resumed": self.resumed,
-            "size": list(self.size),
-            "rate": str(self.rate),
-            "seconds": self.seconds,
-            "notes": list(self.notes),
-        }
 
 
 def targets_of(sources: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:
@@ -147,19 +107,19 @@ def restore_video(
         MissingExtraError: PyAV is not installed.
         InputError: the file cannot be read, holds no moving picture, or a track does not fit into the target.
     """
-    av = _av()
+    av = library()
     source, target = Path(source), Path(target)
     if not source.is_file():
         raise InputError(f"{source}: there is no such file")
     pieces = clip = None
     try:
-        pieces = _Pieces(target, _identity(source, restorer, quality, target.suffix))
+        pieces = Pieces(target, _identity(source, restorer, quality, target.suffix))
         done = pieces.frames
         with av.open(str(source)) as container:
-            video = _moving(container, source)
+            video = moving(container, source)
             # Tell what the target cannot hold before hours are spent on it.
-            with av.open(BytesIO(), "w", format=_container(target)) as trial:
-                _copied(container, trial, video, target, [])
+            with av.open(BytesIO(), "w", format=container_of(target)) as trial:
+                copied(container, trial, video, target, [])
             total = video.frames or _estimate(container, video)
             frames = _numbered(islice(container.decode(video), done, None), video, done)
             count = done
@@ -178,7 +138,7 @@ def restore_video(
         if not count:
             raise InputError(f"{source}: no frame could be read")
         target.parent.mkdir(parents=True, exist_ok=True)
-        clip = _join(source, target, pieces, done)
+        clip = join(source, target, pieces, done)
         return clip
     except av.error.FFmpegError as error:
         raise InputError(f"{source}: {_line(error)}") from error
@@ -189,66 +149,12 @@ def restore_video(
             pieces.leave(done=clip is not None)
 
 
-class _Pieces:
-    """The finished part of the work, in a folder beside the target: ``0000.mp4``, its time stamps in ``0000.json``.
-
-    One process at a time holds the folder.
-
-    Attributes:
-        stamps: of the frames of every piece, in the source's time base.
-    """
-
-    def __init__(self, target: Path, identity: str) -> None:
-        folder = target.with_name(shortened(f".{target.name}.parts"))
-        self.folder, self.stamps = folder, list[list[int]]()
-        folder.mkdir(parents=True, exist_ok=True)
-        # SQLite locks files on every system, and the lock of a process that is killed is gone.
-        self._lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
-        try:
-            self._lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            self._lock.close()
-            raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
-        note = folder / "job"
-        if not note.exists() or note.read_text(encoding="utf-8") != identity:
-            for old in folder.iterdir():
-                if old.name != LOCK:
-                    old.unlink()
-        note.write_text(identity, encoding="utf-8")
-        while self.path(len(self.stamps), ".json").exists():
-            self.stamps.append(json.loads(self.path(len(self.stamps), ".json").read_text(encoding="utf-8")))
-
-    @property
-    def frames(self) -> int:
-        """Frames that are done."""
-        return sum(map(len, self.stamps))
-
-    def leave(self, *, done: bool) -> None:
-        """Lets others at the folder; removes it if the work is done, or none is in it."""
-        self._lock.close()
-        if done or not self.stamps:
-            shutil.rmtree(self.folder)
-
-    def path(self, number: int, suffix: str) -> Path:
-        """Of a piece's file."""
-        return self.folder / f"{number:05d}{suffix}"
-
-    @contextmanager
-    def writing(self) -> Iterator[Path]:
-        """The file of the next piece; it counts when the block, which adds its stamps, ends well."""
-        number = len(self.stamps)
-        yield self.path(number, ".mp4")
-        part = self.path(number, ".part")
-        part.write_text(json.dumps(self.stamps[number]), encoding="utf-8")
-        part.replace(self.path(number, ".json"))
-
-
 class _Painter:
     """Restores frames and encodes them into one piece. Frames are stored in the order of showing, without B-frames."""
 
     def __init__(self, restorer: Restorer | Chain | Auto, video: Any, quality: int, path: Path, suffix: str) -> None:
         self.restorer, self.video, self.quality, self.suffix = restorer, video, quality, suffix.lower()
-        self.container = _av().open(str(path), "w", format="mp4")
+        self.container = library().open(str(path), "w", format="mp4")
         self.stream: Any = None
         self.stamps: list[int] = []
 
@@ -257,7 +163,7 @@ class _Painter:
         deep = frame.format.components[0].bits > 8
         matrix = _matrix(frame)
         pixels = frame.reformat(format="rgb48le" if deep else "rgb24", src_colorspace=matrix).to_ndarray()
-        restored = _av().VideoFrame.from_ndarray(self.restorer(pixels), format="rgb48le" if deep else "rgb24")
+        restored = library().VideoFrame.from_ndarray(self.restorer(pixels), format="rgb48le" if deep else "rgb24")
         if self.stream is None:
             self.stream = self._open(frame, restored.width, restored.height, deep)
         full = frame.color_range == 2  # JPEG range, 0-255 instead of 16-235
@@ -297,110 +203,6 @@ class _Painter:
         return stream
 
 
-def _join(source: Path, target: Path, pieces: _Pieces, resumed: int) -> Clip:
-    """The pieces as one track, with the other tracks of the source, in the source's order."""
-    av = _av()
-    part = target.with_name(shortened(f".{target.name}.part"))
-    notes: list[str] = []
-    with av.open(str(source)) as old, av.open(str(part), "w", format=_container(target)) as new:
-        video = _moving(old, source)
-        with av.open(str(pieces.path(0, ".mp4"))) as first:
-            track = new.add_stream_from_template(first.streams.video[0], rate=video.average_rate or 25)
-            size = (first.streams.video[0].height, first.streams.video[0].width)
-        track.time_base, track.disposition = video.time_base, video.disposition
-        track.metadata.update(video.metadata)
-        others = _copied(old, new, video, target, notes)
-        new.metadata.update(old.metadata)
-        if old.chapters():
-            new.set_chapters(old.chapters())
-        if _has_alpha(video):
-            notes.append("transparency is left out: the video becomes opaque")
-        lengths: dict[int, int] = {}
-        ready = _packets(pieces, video, lengths)
-        for packet in old.demux(video, *others):
-            if packet.stream is not video:
-                if packet.dts is not None:
-                    packet.stream = others[packet.stream]
-                    new.mux(packet)
-                continue
-            if packet.pts is not None:
-                lengths[packet.pts] = packet.duration
-            for restored in islice(ready, 1):  # in step with the source, so that tracks stay interleaved
-                _mux(new, track, restored)
-        for restored in ready:
-            _mux(new, track, restored)
-        rate = video.average_rate or Fraction(0)
-        notes.extend(_ends_early(old, video, [stamp for stamps in pieces.stamps for stamp in stamps], lengths))
-    part.replace(target)
-    with av.open(str(target)) as made:
-        seconds = (made.duration or 0) / av.time_base
-    return Clip(target, pieces.frames, resumed, size, rate, seconds, tuple(notes))
-
-
-def _copied(old: Any, new: Any, video: Any, target: Path, notes: list[str]) -> dict[Any, Any]:
-    """Tracks that are taken over: old -> new."""
-    others = {}
-    for stream in old.streams:
-        if stream.type in COPIED:
-            try:
-                others[stream] = new.add_stream_from_template(stream)
-            except (ValueError, _av().error.FFmpegError) as error:
-                raise InputError(
-                    f"{target}: cannot hold the source's {stream.type} track ({stream.name}): write to .mkv"
-                ) from error
-            others[stream].metadata.update(stream.metadata)
-            others[stream].disposition = stream.disposition
-        elif stream is not video:
-            notes.append(f"track {stream.index} ({stream.type}) is left out")
-    return others
-
-
-def _has_alpha(video: Any) -> bool:
-    """By the pixel format, or for VP8 and VP9, whose alpha is a second picture, by Matroska's AlphaMode."""
-    return any(part.is_alpha for part in video.format.components) or video.metadata.get("alpha_mode") == "1"
-
-
-def _ends_early(container: Any, video: Any, times: list[int], lengths: dict[int, int]) -> Iterator[str]:
-    """A note, if the file tells a length that its frames do not reach."""
-    tag = video.metadata.get("DURATION", "")  # Matroska's, where the length of a single track stands
-    told = [video.duration * video.time_base] if video.duration is not None else []
-    if re.fullmatch(r"\d+:\d+:\d+(\.\d+)?", tag):
-        told.append(sum(Fraction(part) * unit for part, unit in zip(tag.split(":"), (3600, 60, 1), strict=True)))
-    if not told:
-        return
-    # The file's own length is less where the players are told to show a part of the track only.
-    told += [Fraction(container.duration, _av().time_base)] if container.duration else []
-    end = (times[-1] + lengths.get(times[-1], 0) - (video.start_time or 0)) * video.time_base
-    step = max((later - time for time, later in pairwise(times)), default=0) * video.time_base
-    if min(told) - end > max(step, Fraction(1, 2)):
-        yield f"the frames end after {float(end):.2f} of {float(min(told)):.2f} s: the file is cut off or damaged"
-
-
-def _packets(pieces: _Pieces, video: Any, lengths: dict[int, int]) -> Iterator[Any]:
-    """Packets of all pieces, stamped with the source's times; each lasts until the next.
-
-    The ``lengths`` that a file tells follow the order of storing, which is not that of showing: only their sum, the
-    length of the track, says when the last frame ends. Files without such a track length tell it with that frame.
-    """
-    times = [stamp for stamps in pieces.stamps for stamp in stamps]
-    following = iter(times[1:])
-    for number, stamps in enumerate(pieces.stamps):
-        with _av().open(str(pieces.path(number, ".mp4"))) as piece:
-            packets = (packet for packet in piece.demux(video=0) if packet.size)
-            for packet, pts in zip(packets, stamps, strict=True):
-                packet.time_base, packet.pts, packet.dts = video.time_base, pts, pts
-                packet.duration = next(following, 0) - pts
-                if pts == times[-1]:
-                    end = pts + lengths.get(pts, 0) if video.duration is None else times[0] + sum(lengths.values())
-                    packet.duration = max(end - pts, 1)
-                yield packet
-
-
-def _mux(new: Any, track: Any, packet: Any) -> None:
-    packet.stream = track
-    new.mux(packet)
-
-
 def _numbered(frames: Iterator[Any], video: Any, first: int) -> Iterator[tuple[int, Any]]:
     """Frames with their time stamps; a raw stream that has none is counted by its rate."""
     step = 1 / ((video.average_rate or Fraction(25)) * video.time_base)
@@ -408,28 +210,14 @@ def _numbered(frames: Iterator[Any], video: Any, first: int) -> Iterator[tuple[i
         yield (frame.pts if frame.pts is not None else round(number * step)), frame
 
 
-def _moving(container: Any, source: Path) -> Any:
-    """The first track of moving pictures; a cover is none."""
-    cover = _av().stream.Disposition.attached_pic
-    for stream in container.streams.video:
-        if not stream.disposition & cover:
-            stream.thread_type = "AUTO"
-            return stream
-    raise InputError(f"{source}: holds no moving picture")
-
-
 def _estimate(container: Any, video: Any) -> int:
-    return round(float((container.duration or 0) / _av().time_base * (video.average_rate or 25)))
+    return round(float((container.duration or 0) / library().time_base * (video.average_rate or 25)))
 
 
 def _matrix(frame: Any) -> int:
     """How colours were turned to luma and chroma: as the frame says, else by its height."""
-    known = {int(one) for one in _av().video.reformatter.Colorspace}
+    known = {int(one) for one in library().video.reformatter.Colorspace}
     return int(frame.colorspace) if int(frame.colorspace) in known else 1 if frame.height >= HD else 5
-
-
-def _container(target: Path) -> str:
-    return {".mkv": "matroska", ".webm": "webm", ".mov": "mov"}.get(target.suffix.lower(), "mp4")
 
 
 def _identity(source: Path, restorer: Restorer | Chain | Auto, quality: int, suffix: str) -> str:
@@ -447,11 +235,3 @@ def _identity(source: Path, restorer: Restorer | Chain | Auto, quality: int, suf
 
 def _line(error: Exception) -> str:
     return " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
-
-
-def _av() -> Any:
-    try:
-        import av
-    except ImportError as error:
-        raise MissingExtraError("video", "video") from error
-    return av

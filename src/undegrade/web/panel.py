@@ -327,7 +327,7 @@ def _fixed(name: str) -> dict[str, Any]:
 
 
 def _still_fitting(parameter: str, name: str, value: Any) -> Any:
-    """The weights, or the best ones where those that were chosen do not do what is asked for now."""
+    """The weights, or the usual ones where those that were chosen do not do what is asked for now."""
     return gr.skip() if _fixed(name).get(parameter, value) == value else gr.update(value="")
 
 

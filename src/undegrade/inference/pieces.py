@@ -1,0 +1,78 @@
+"""The finished part of a video, kept beside the target until all of it is done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from undegrade.core.errors import InputError
+from undegrade.core.names import shortened
+
+__all__ = ["Pieces"]
+
+LOCK = "lock"
+
+
+class Pieces:
+    """The finished part of the work, in a folder beside the target: ``0000.mp4``, its time stamps in ``0000.json``.
+
+    One process at a time holds the folder.
+
+    Args:
+        target: of the whole video.
+        identity: what must be equal for the work to go on; else it begins anew.
+
+    Raises:
+        InputError: another process is at work there.
+
+    Attributes:
+        stamps: of the frames of every piece, in the source's time base.
+    """
+
+    def __init__(self, target: Path, identity: str) -> None:
+        folder = target.with_name(shortened(f".{target.name}.parts"))
+        self.folder, self.stamps = folder, list[list[int]]()
+        folder.mkdir(parents=True, exist_ok=True)
+        # SQLite locks files on every system, and the lock of a process that is killed is gone.
+        self._lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
+        try:
+            self._lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            self._lock.close()
+            raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
+        note = folder / "job"
+        if not note.exists() or note.read_text(encoding="utf-8") != identity:
+            for old in folder.iterdir():
+                if old.name != LOCK:
+                    old.unlink()
+        note.write_text(identity, encoding="utf-8")
+        while self.path(len(self.stamps), ".json").exists():
+            self.stamps.append(json.loads(self.path(len(self.stamps), ".json").read_text(encoding="utf-8")))
+
+    @property
+    def frames(self) -> int:
+        """Frames that are done."""
+        return sum(map(len, self.stamps))
+
+    def leave(self, *, done: bool) -> None:
+        """Lets others at the folder; removes it if the work is done, or none is in it."""
+        self._lock.close()
+        if done or not self.stamps:
+            shutil.rmtree(self.folder)
+
+    def path(self, number: int, suffix: str) -> Path:
+        """Of a piece's file."""
+        return self.folder / f"{number:05d}{suffix}"
+
+    @contextmanager
+    def writing(self) -> Iterator[Path]:
+        """The file of the next piece; it counts when the block, which adds its stamps, ends well."""
+        number = len(self.stamps)
+        yield self.path(number, ".mp4")
+        part = self.path(number, ".part")
+        part.write_text(json.dumps(self.stamps[number]), encoding="utf-8")
+        part.replace(self.path(number, ".json"))
