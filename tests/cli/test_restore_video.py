@@ -63,6 +63,8 @@ def test_what_a_clip_needs(clip: Path, capsys: pytest.CaptureFixture[str]) -> No
     for words in (["--shard", "1/2"], ["--manifest", str(clip.parent / "m.db")], ["--engine", "isolated"]):
         assert cli.run(["restore", str(clip), "-t", "denoise", *words]) == 2
         assert "are for pictures" in capsys.readouterr().err
+    assert cli.run(["restore", str(clip), "-t", "denoise", "--max-pixels", "1e-3"]) == 1
+    assert f"{clip}: frames of " in (told := capsys.readouterr().err) and "megapixels, the limit is 0.001" in told
     assert [path.name for path in clip.parent.iterdir()] == [clip.name]
     clip.write_bytes(b"nothing")
     assert cli.run(["restore", str(clip), "-t", "denoise"]) == 1

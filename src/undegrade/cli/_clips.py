@@ -19,6 +19,7 @@ def restore(
     wish: Mapping[str, Any],
     *,
     skip_existing: bool = False,
+    max_pixels: int,
     to_stderr: bool = False,
 ) -> tuple[int, dict[str, Any]]:
     """Restores each video and says what became of it: the exit status, and the report as it stands in JSON.
@@ -63,6 +64,7 @@ def restore(
                     clip,
                     target,
                     restorer,
+                    max_pixels=max_pixels,
                     progress=lambda done, total, line=line: bar.update(line, completed=done, total=total),
                 )
             except KeyboardInterrupt as stop:

@@ -105,7 +105,14 @@ def command(
     failed, about = 0, dict[str, Any]()
     if clips:
         with _signals.heard():
-            failed, videos = _clips.restore(clips, output, wish, skip_existing=skip_existing, to_stderr=to_stderr)
+            failed, videos = _clips.restore(
+                clips,
+                output,
+                wish,
+                skip_existing=skip_existing,
+                max_pixels=int(max_pixels * 1e6),
+                to_stderr=to_stderr,
+            )
         if failed not in (0, 1) or not paths:
             if json_file is not None:
                 text = json.dumps({"schema": 1, **videos}, indent=2, default=str) + "\n"

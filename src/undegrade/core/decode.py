@@ -23,7 +23,7 @@ from undegrade.core import exif, png16, tiff
 from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.formats import Frame, Metadata
 
-__all__ = ["MAX_PIXELS", "check_size", "decode", "from_pil", "pillow_formats"]
+__all__ = ["MAX_PIXELS", "check_pixels", "check_size", "decode", "from_pil", "pillow_formats"]
 
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
@@ -78,7 +78,7 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
     """Number of frames, and what decodes the one with a given index."""
     if tiff.is_tiff(data):
         pages = tiff.pages(data)
-        _refuse_bombs(sum(page.width * page.height for page in pages), max_pixels)
+        check_pixels(sum(page.width * page.height for page in pages), max_pixels)
         chosen = [index for index, page in enumerate(pages) if not page.thumbnail] or list(range(len(pages)))
         # A palette stays with Pillow when it goes on to a page that has none: such files are opened anew for each.
         mixed = len({page.photometric == tiff.PALETTE for page in pages}) > 1
@@ -87,7 +87,7 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
             return len(chosen), partial(_tiff_page, data, pages, chosen, told)
     elif data.startswith(png16.SIGNATURE):
         width, height, bits, *_ = png16.header(data)
-        _refuse_bombs(width * height, max_pixels)
+        check_pixels(width * height, max_pixels)
         if bits == 16:
             moving = png16.is_animation(data)
             return 1, partial(_deep_png, data, ("the further frames of this animation are left out",) if moving else ())
@@ -95,9 +95,9 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
     if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
         bits = png16.header(data)[2]
         image.info["transparency"] *= 255 // (2**bits - 1)  # Pillow widens the samples, not this one
-    _refuse_bombs(image.width * image.height, max_pixels)  # counting frames may decode them
+    check_pixels(image.width * image.height, max_pixels)  # counting frames may decode them
     count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-    _refuse_bombs(image.width * image.height * count, max_pixels)
+    check_pixels(image.width * image.height * count, max_pixels)
     notes = []
     first = int(count > 1 and bool(image.info.get("default_image")))
     if first:
@@ -234,7 +234,12 @@ def _deep_avif(data: bytes) -> bool:
     return start >= 0 and len(data) > start + 6 and bool(data[start + 6] & 0x40)
 
 
-def _refuse_bombs(pixels: int, limit: int) -> None:
+def check_pixels(pixels: int, limit: int) -> None:
+    """Refuses more pixels than the limit.
+
+    Raises:
+        InputError: so many they are.
+    """
     if pixels > limit:
         raise InputError(_too_large(pixels, limit))
 

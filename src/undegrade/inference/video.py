@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from undegrade._version import __version__
+from undegrade.core.decode import MAX_PIXELS, check_pixels
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.names import SLASHES, folded, same_file, shortened
 from undegrade.inference.joining import Clip, container_of, copied, join, library, moving
@@ -90,6 +91,7 @@ def restore_video(
     restorer: Restorer | Chain | Auto,
     *,
     quality: int = 16,
+    max_pixels: int = MAX_PIXELS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Clip:
     """Restore every frame of ``source`` into ``target``.
@@ -101,11 +103,13 @@ def restore_video(
         target: its suffix is the container; H.264 inside (HEVC for more than 8 bits, VP9 in .webm).
         restorer: what is done to every frame; each by itself, nothing is carried from frame to frame.
         quality: the encoder's constant rate factor; 0 is lossless for 8 bits, larger is smaller and worse.
+        max_pixels: videos whose frames are larger are refused.
         progress: called with (frames done, frames in all, as far as the file tells).
 
     Raises:
         MissingExtraError: PyAV is not installed.
-        InputError: the file cannot be read, holds no moving picture, or a track does not fit into the target.
+        InputError: the file cannot be read, holds no moving picture or one too large, or a track does not fit into
+            the target.
     """
     av = library()
     source, target = Path(source), Path(target)
@@ -117,6 +121,10 @@ def restore_video(
         done = pieces.frames
         with av.open(str(source)) as container:
             video = moving(container, source)
+            try:
+                check_pixels(video.width * video.height, max_pixels)
+            except InputError as error:
+                raise InputError(f"{source}: frames of {error}") from error
             # Tell what the target cannot hold before hours are spent on it.
             with av.open(BytesIO(), "w", format=container_of(target)) as trial:
                 copied(container, trial, video, target, [])
