@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from auto_samples import LARGEST, UNKNOWN, Photographs, Sample, resized
+from auto_samples import LARGEST, UNKNOWN, Photographs, Sample, resized, sky
 from torch import Generator, Tensor
 
 from undegrade.data.patches import sample_generator
 from undegrade.degradations._depth import fractal, made_depth
 from undegrade.degradations._draw import chance, choice, integer, round8, uniform
 from undegrade.degradations.defocus import defocus
-from undegrade.degradations.haze import haze
+from undegrade.degradations.haze import haze, scatter
 from undegrade.degradations.jpeg import jpeg
 from undegrade.degradations.motion import motion
 from undegrade.degradations.rain import rain, streaks
@@ -104,10 +104,12 @@ def _saved(sample: Sample, main: int, generator: Generator) -> None:
         quality = integer(generator, 5, SHOWN)
     elif main == NOTHING:
         quality = 0 if lot < 0.4 else integer(generator, 80, 90) if lot < 0.55 else integer(generator, 90, 99)
-    elif lot < 0.05:  # as bad as the fault itself
-        quality, sample.main = integer(generator, 10, 45), UNKNOWN
+    elif lot < 0.12:
+        quality = integer(generator, 10, 50)
+        if quality < 30:  # as bad as the fault itself
+            sample.main = UNKNOWN
     else:
-        quality = 0 if lot < 0.45 else integer(generator, 50, 80) if lot < 0.65 else integer(generator, 80, 99)
+        quality = 0 if lot < 0.45 else integer(generator, 50, 80) if lot < 0.68 else integer(generator, 80, 99)
     if not quality:
         return
     coded = jpeg(sample.pixels, generator, quality=[quality, quality], twice=0.1 if quality <= SHOWN else 0.0)
@@ -224,11 +226,25 @@ def _haze(photographs: Photographs, generator: Generator) -> Sample:
         pictures = [haze(clean, generator, depth=depth, tint=tint), clean]
         hazy, clean = photographs.framed(pictures, generator)
         sample = Sample(clean)
-    else:
+    elif lot < 0.7:
         sample = Sample(photographs.large(generator))
         hazy = haze(sample.pixels, generator, transmission=[0.2, 0.85], airlight=[0.55, 1.0], tint=tint)
+    else:
+        sample = Sample(photographs.large(generator, photographs.open_air))
+        hazy = _distance(sample.pixels, generator)
     sample.spoil(HAZE, hazy, least=8)
     return sample
+
+
+def _distance(clean: Tensor, generator: Generator) -> Tensor:
+    """Haze of a landscape: what is near stays clear, what is far takes the colour of the sky."""
+    above = sky(clean)
+    depth = torch.maximum(made_depth(clean, generator) ** uniform(generator, 0.6, 2), above)
+    through = uniform(generator, 0.05, 0.55) ** depth
+    light = clean[:, above[0] > 0.9].mean(1) if float(above.mean()) > 0.02 else clean.flatten(1).quantile(0.95, 1)
+    light = light + uniform(generator, 0, 0.6) * (light.mean() - light)
+    light = light * uniform(generator, 0.9, 1.1) + uniform(generator, 0, 0.05) * torch.tensor([-1.0, 0.0, 1.0])
+    return round8(scatter(clean, through, light.clamp(0.3, 1)[:, None, None]))
 
 
 def _snow(photographs: Photographs, generator: Generator) -> Sample:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from undegrade.networks._judge import FAULTS, NOTHING
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.filters import gaussian_blur
 
-__all__ = ["LARGEST", "UNKNOWN", "Photographs", "Sample", "resized"]
+__all__ = ["LARGEST", "UNKNOWN", "Photographs", "Sample", "resized", "sky"]
 
 UNKNOWN = -1.0
 """Truth about a fault that may be there or not: it is not learnt from."""
@@ -32,8 +32,11 @@ LARGEST = 576
 """Longest side of a sample, which bounds the work of making it."""
 
 PAIRS = ("GoPro", "REDS", "MultiFocus", "rain800", "OTS-small", "ITS", "O-HAZE", "NH-HAZE", "REVIDE")
-CLEAN_TARGETS = ("GoPro", "REDS", "ITS", "O-HAZE", "REVIDE", "OTS-small")
-"""Sets whose targets are clean photographs; those of rain800 show JPEG blocks, those of MultiFocus were composed."""
+CLEAN_TARGETS = ("GoPro", "REDS", "ITS", "O-HAZE", "REVIDE")
+"""Sets whose targets are clean photographs.
+
+Those of rain800 show JPEG blocks, those of MultiFocus were composed, and over the cities of OTS-small hangs haze.
+"""
 
 
 @dataclass
@@ -92,6 +95,12 @@ class Photographs:
         self.pairs = {name: pairs(name) for name in PAIRS}
         self.clean = self.photographs + self.depth
         self.clean += [target for name in CLEAN_TARGETS for _, target in self.pairs[name]]
+
+    @cached_property
+    def open_air(self) -> list[Path]:
+        """Those with a sky above something."""
+        places = [*self.photographs, *(target for _, target in self.pairs["OTS-small"])]
+        return [path for path in places if 0.08 < float(sky(_read(path)).mean()) < 0.75]
 
     def one(self, generator: Generator, files: list[Path] | None = None) -> Tensor:
         """A clean photograph: sharp, soft, dark, grey, small."""
@@ -156,6 +165,23 @@ def resized(pixels: Tensor, factor: float) -> Tensor:
     """At another size, not rounded."""
     size = [round(side * factor) for side in pixels.shape[-2:]]
     return F.interpolate(pixels[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
+
+
+def sky(pixels: Tensor) -> Tensor:
+    """(1, H, W): 1 where a (3, H, W) picture is smooth and blue or white from its top edge down, else 0."""
+    small = resized(pixels, min(1.0, 200 / max(pixels.shape[-2:]))).clamp(0, 1)
+    grey, padded = small.mean(0), F.pad(small.mean(0)[None, None], (1,) * 4, mode="replicate")
+    smooth = _near((grey - F.avg_pool2d(padded, 3, 1)[0, 0]).abs()) < 0.02
+    red, green, blue = small
+    bluish = (blue > red - 0.02) & (blue > green - 0.03) & (grey > 0.4)
+    white = (small.amin(0) > 0.6) & (small.amax(0) - small.amin(0) < 0.15)
+    free = (_near((smooth & (bluish | white)).float()) > 0.5).float().cumprod(dim=0)
+    return F.interpolate(free[None, None], pixels.shape[-2:], mode="bilinear", align_corners=False)[0]
+
+
+def _near(plane: Tensor) -> Tensor:
+    """Means of 5 x 5 places."""
+    return F.avg_pool2d(F.pad(plane[None, None], (2,) * 4, mode="replicate"), 5, 1)[0, 0]
 
 
 def _looks(pixels: Tensor, generator: Generator) -> Tensor:

@@ -21,8 +21,15 @@ from undegrade.inference import judging
 from undegrade.inference.auto import Auto
 from undegrade.inference.judging import CROP, VIEW, Diagnosis, crops, diagnose, places, shown, view
 from undegrade.networks._judge import FAULTS, NOTHING, Judge, JudgeConfig, Opinion, measured
+from undegrade.networks._measures import _airlight as airlight
+from undegrade.networks._measures import _blurred_again as blurred_again
+from undegrade.networks._measures import _by_darkness as by_darkness
 from undegrade.networks._measures import _diagonals as diagonals
 from undegrade.networks._measures import _edges as edges
+from undegrade.networks._measures import _lonely as lonely
+from undegrade.networks._measures import _peaks as peaks
+from undegrade.networks._measures import _sharpness as sharpness
+from undegrade.ops.filters import gaussian_blur
 from undegrade.ops.jpeg import tables
 
 
@@ -123,6 +130,46 @@ def test_blur_takes_the_steepest_step_of_an_edge_and_motion_takes_it_in_one_dire
     across, down = slice(0, 3), slice(6, 9)  # of short lines
     assert (moved[across] < 0.5 * sharp[across]).all()
     assert torch.allclose(moved[down], sharp[down], atol=0.05)
+
+
+def test_flakes_make_bright_peaks_and_no_dark_ones() -> None:
+    calm = torch.full((1, 1, 96, 96), 0.4)
+    snowy = calm.clone()
+    snowy[..., 8::16, 8::16] = 0.9
+    bright, dark = (peaks(plane)[0].view(2, 2, 2, 4) for plane in (snowy, 1 - snowy))
+    assert bright[0, 0, 0].max() > -6  # one pixel in 256
+    assert torch.equal(bright[:, :, 0], dark[:, :, 1])
+    assert torch.equal(bright[:, :, 1], peaks(calm)[0].view(2, 2, 2, 4)[:, :, 1])
+    large = calm.clone()
+    large[..., 24:28, 24:28] = 0.9  # one pixel of a quarter
+    assert (lonely(large) - lonely(calm))[0, :4].min() > 0
+
+
+def test_airlight_is_the_colour_of_the_haze_and_tells_how_much_comes_through() -> None:
+    clean = coffee(192, 192)[None] * torch.rand(1, 1, 192, 192, generator=torch.Generator().manual_seed(1)).round()
+    light, ramp = torch.tensor([0.7, 0.75, 0.8])[:, None, None], torch.linspace(0.05, 1, 192)[:, None]
+    told = airlight(clean * ramp + light * (1 - ramp))[0]
+    assert torch.allclose(told[:3], light.flatten(), atol=0.08)
+    rows = told[11:17]  # from what is far, at the top, to what is near
+    assert (rows.diff() > 0).all()
+    assert rows[0] < 0.3
+    assert rows[-1] > 0.8
+
+
+def test_a_further_blur_takes_much_of_a_sharp_picture_and_little_of_a_blurred_one() -> None:
+    sharp = coffee(96, 96).mean(dim=0)[None, None]
+    again, left = (blurred_again(plane)[0] for plane in (sharp, gaussian_blur(sharp[0], 2)[None]))
+    assert (again[::6] > 1.2 * left[::6]).all()
+    steps = [sharpness(plane)[0].view(4, 5)[0] for plane in (sharp, gaussian_blur(sharp[0], 2)[None])]
+    assert (steps[0] > steps[1]).all()
+
+
+def test_haze_lifts_what_is_darkest() -> None:
+    clean = coffee(96, 96)[None]
+    found = [by_darkness(one, one.mean(dim=1, keepdim=True))[0] for one in (clean, 0.5 * clean + 0.4)]
+    dark = [one[30:36] for one in found]
+    assert (dark[0].diff() >= 0).all()
+    assert torch.allclose(dark[1], 0.5 * dark[0] + 0.4, atol=1e-5)
 
 
 def test_diagonals_become_rows() -> None:

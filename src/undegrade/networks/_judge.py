@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from undegrade.networks._measures import MEASURES, measures
+from undegrade.networks._measures import MEASURES, WHOLE, measures, whole
 
 __all__ = ["FAULTS", "NOTHING", "STRENGTH_UNIT", "Judge", "JudgeConfig", "Mind", "Opinion", "measured"]
 
@@ -66,9 +66,9 @@ class JudgeConfig:
     """
 
     minds: int = 5
-    embedding: int = 192
+    embedding: int = 144
     heads: int = 4
-    hidden: int = 256
+    hidden: int = 208
     dropout: float = 0.1
     faults: int = len(FAULTS)
 
@@ -80,12 +80,12 @@ class Mind(nn.Module):
         super().__init__()
         self.faults = config.faults
         self.near_scale = nn.BatchNorm1d(MEASURES, affine=False)
-        self.far_scale = nn.BatchNorm1d(MEASURES, affine=False)
+        self.far_scale = nn.BatchNorm1d(MEASURES + WHOLE, affine=False)
         self.embed = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(MEASURES, config.embedding), nn.ReLU())
         self.weigh = nn.Linear(config.embedding, config.heads)
         self.decide = nn.Sequential(
             nn.Dropout(config.dropout),
-            nn.Linear(config.embedding * config.heads + MEASURES, config.hidden),
+            nn.Linear(config.embedding * config.heads + MEASURES + WHOLE, config.hidden),
             nn.ReLU(),
             nn.Dropout(config.dropout),
             nn.Linear(config.hidden, 3 * config.faults + 2),
@@ -133,5 +133,6 @@ class Judge(nn.Module):
 
 
 def measured(crops: Tensor, view: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, K, MEASURES) of crops and (B, MEASURES) of the view, both as ``Judge`` takes them."""
-    return measures(crops.flatten(0, 1)).view(*crops.shape[:2], -1), measures(F.avg_pool2d(view, 2))
+    """(B, K, MEASURES) of crops and (B, MEASURES + WHOLE) of the view, both as ``Judge`` takes them."""
+    far = torch.cat([measures(F.avg_pool2d(view, 2)), whole(view)], dim=1)
+    return measures(crops.flatten(0, 1)).view(*crops.shape[:2], -1), far

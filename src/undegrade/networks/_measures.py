@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, reduce
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["MEASURES", "measures"]
+__all__ = ["MEASURES", "WHOLE", "measures", "whole"]
 
-MEASURES = 414
+MEASURES = 628
 """Numbers for each picture."""
+WHOLE = 107
+"""Numbers more for a view of the whole."""
 
 _TINY = 1e-4
 _ANGLES = (-40, -20, 0, 20, 40)
@@ -38,9 +40,21 @@ def measures(pictures: Tensor) -> Tensor:
             _colours(pictures, grey),
             _bands(grey),
             _blocks(grey),
+            _peaks(low),
+            _peaks(grey),
+            _by_darkness(pictures, grey),
+            _sharpness(grey),
+            _lonely(low),
+            _blurred_again(grey),
         ],
         dim=1,
     )
+
+
+def whole(views: Tensor) -> Tensor:
+    """(N, WHOLE) of (N, 3, V, V) in 0..1, V at least 96: what else tells of weather where all of a picture is seen."""
+    grey, low = views.mean(dim=1, keepdim=True), views.amin(dim=1, keepdim=True)
+    return torch.cat([_peaks(low), _sharpness(grey), _lonely(low), _airlight(views)], dim=1)
 
 
 def _told(maps: Tensor) -> Tensor:
@@ -232,3 +246,148 @@ def _blocks(grey: Tensor) -> Tensor:
         some = waves[:, ((u + v >= low) & (u + v <= high)).flatten()]
         found += [(some < limit).float().mean(dim=(1, 2))[:, None] for limit in (0.5, 1.5)]
     return torch.cat(found, dim=1)
+
+
+def _ring(plane: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, 1, S - 2 reach, S - 2 reach) each: values, and the highest and the lowest of eight at this distance."""
+    side, slant = plane.shape[-1] - 2 * reach, max(1, round(0.7 * reach))
+    straight = ((0, reach), (reach, 0), (0, -reach), (-reach, 0))
+    turned = ((slant, slant), (slant, -slant), (-slant, slant), (-slant, -slant))
+    around = [
+        plane[..., reach + down : reach + down + side, reach + right : reach + right + side]
+        for down, right in straight + turned
+    ]
+    middle = plane[..., reach:-reach, reach:-reach]
+    return middle, reduce(torch.maximum, around), reduce(torch.minimum, around)
+
+
+def _often(size: Tensor, limits: tuple[float, ...]) -> list[Tensor]:
+    """For each limit (N,), how often it is passed, as a logarithm."""
+    return [((size > limit).float().mean(dim=(1, 2, 3)) + _TINY).log() for limit in limits]
+
+
+def _peaks(plane: Tensor) -> Tensor:
+    """How many places are brighter than all around them, and darker: flakes and drops only make the bright ones."""
+    found = []
+    for size in (plane, F.avg_pool2d(plane, 2)):
+        for reach in (2, 4):
+            middle, high, low = _ring(size, reach)
+            for side in (middle - high, low - middle):
+                found += _often(side, (0.012, 0.03, 0.07, 0.15))
+    return torch.stack(found, dim=1)
+
+
+def _lonely(plane: Tensor) -> Tensor:
+    """The same for large flakes, and, of any size, against how much the surroundings vary."""
+    found = []
+    for reach in (2, 3):
+        middle, high, low = _ring(F.avg_pool2d(plane, 4), reach)
+        for side in (middle - high, low - middle):
+            found += _often(side, (0.012, 0.03, 0.07, 0.15))
+    for size in (plane, F.avg_pool2d(plane, 2)):
+        middle, high, low = _ring(size, 3)
+        for side in (middle - high, low - middle):
+            found += _often(side / (high - low + 0.008), (0.3, 1, 3))
+    return torch.stack(found, dim=1)
+
+
+def _by_darkness(pictures: Tensor, grey: Tensor) -> Tensor:
+    """What contrast, colour and height go with dark places and with bright ones: haze lifts and greys what is far up.
+
+    Places of 8 x 8 pixels are ordered by their darkest channel, then by their contrast; each sixth has its means.
+    """
+    low, high = pictures.amin(dim=1, keepdim=True), pictures.amax(dim=1, keepdim=True)
+    fine = (grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)).abs()
+    contrast = (F.avg_pool2d(fine, 8) + 10 * _TINY).log()
+    vivid = F.avg_pool2d((high - low) / high.clamp(min=0.02), 8)
+    bright, blue = F.avg_pool2d(grey, 8), F.avg_pool2d(pictures[:, 2:] - pictures[:, :1], 8)
+    dark = -F.max_pool2d(-low, 8)
+    height = torch.linspace(0, 1, dark.shape[2])[:, None].expand_as(dark)
+    found = []
+    for order, told in (
+        (dark, (contrast, vivid, bright, blue, height, dark)),
+        (contrast, (dark, vivid, height, contrast)),
+    ):
+        rank = order.flatten(1).argsort(dim=1)
+        found += [F.adaptive_avg_pool1d(plane.flatten(1).gather(1, rank)[:, None], 6)[:, 0] for plane in told]
+    rows = torch.cat([contrast, dark, vivid], dim=1).mean(dim=3)
+    return torch.cat([*found, F.adaptive_avg_pool1d(rows, 6).flatten(1)], dim=1)
+
+
+def _sharpness(grey: Tensor) -> Tensor:
+    """How much of the steepest step at one resolution is left at the next finer, in the places of highest contrast."""
+    steepest = []
+    for _ in range(4):
+        across, along = (grey.diff(dim=dim).abs() for dim in (3, 2))
+        most = torch.maximum(F.adaptive_max_pool2d(across, 12), F.adaptive_max_pool2d(along, 12))
+        steepest.append(most.flatten(1) + 0.004)
+        grey = F.avg_pool2d(grey, 2)
+    where = steepest[3].argsort(dim=1)[:, -72:]
+    found = []
+    for fine, coarse in ((0, 1), (1, 2), (2, 3), (0, 3)):
+        ratio = (steepest[fine] / steepest[coarse]).log().gather(1, where).sort(dim=1).values
+        found.append(ratio[:, [3, 14, 36, 57, 68]])
+    return torch.cat(found, dim=1)
+
+
+def _blurred_again(grey: Tensor) -> Tensor:
+    """How much of the steps a further blur takes, on the whole and where there are most: little in a blurred picture.
+
+    Crete et al., "The blur effect: perception and estimation with a new no-reference perceptual blur metric" (2007).
+    """
+    found = []
+    for plane in (grey, grey.transpose(2, 3)):
+        step = plane.diff(dim=3).abs()
+        for side in (3, 9):
+            blurred = F.avg_pool2d(plane, (1, side), 1, (0, side // 2), count_include_pad=False)
+            taken = (step - blurred.diff(dim=3).abs()).clamp(min=0)
+            found.append((taken.sum(dim=(1, 2, 3)) / (step.sum(dim=(1, 2, 3)) + 0.01))[:, None])
+            places = F.adaptive_avg_pool2d(step, 8).flatten(1)
+            share = F.adaptive_avg_pool2d(taken, 8).flatten(1) / (places + 10 * _TINY)
+            busy = share.gather(1, places.topk(40, dim=1).indices).sort(dim=1).values
+            found.append(busy[:, [2, 10, 20, 30, 37]])
+    return torch.cat(found, dim=1)
+
+
+def _airlight(views: Tensor) -> Tensor:
+    """The colour of the haziest places, what the dark channel prior says comes through it, and where.
+
+    He, Sun and Tang, "Single image haze removal using dark channel prior" (2009).
+    """
+    dark = _darkest(views, 7)
+    small = F.avg_pool2d(views, 7, 4, 3, count_include_pad=False)
+    top = dark.flatten(1).topk(dark[0].numel() // 20, dim=1).indices
+    light = small.flatten(2).gather(2, top[:, None].expand(-1, 3, -1)).mean(dim=2)
+    lit = views / light[..., None, None].clamp(min=0.1)
+    through, wide = 1 - _darkest(lit, 7), 1 - _darkest(lit, 21, 8)
+    ordered = through.flatten(1).sort(dim=1).values
+    ranks = [int(share * (ordered.shape[1] - 1)) for share in (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)]
+    grey = views.mean(dim=1, keepdim=True)
+    fine = (grey - F.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).abs()
+    contrast = (F.avg_pool2d(fine, 7, 4, 3, count_include_pad=False) + 20 * _TINY).log()
+    height = torch.linspace(0, 1, through.shape[2])[:, None].expand_as(through)
+    vivid = small.amax(dim=1, keepdim=True) - small.amin(dim=1, keepdim=True)
+    pairs = ((contrast, through), (height, through), (vivid, through), (height, contrast))
+    return torch.cat(
+        [
+            light,
+            light.amax(dim=1, keepdim=True) - light.amin(dim=1, keepdim=True),
+            ordered[:, ranks],
+            F.adaptive_avg_pool1d(through.mean(dim=3), 6)[:, 0],
+            F.adaptive_avg_pool1d(wide.amax(dim=3), 6)[:, 0],
+            *(_agreement(one, other) for one, other in pairs),
+        ],
+        dim=1,
+    )
+
+
+def _darkest(pictures: Tensor, side: int, step: int = 4) -> Tensor:
+    """The darkest channel of the darkest pixel in places of this side."""
+    return -F.max_pool2d(-pictures.amin(dim=1, keepdim=True), side, step, side // 2)
+
+
+def _agreement(one: Tensor, other: Tensor) -> Tensor:
+    """(N, 1) correlation of two planes."""
+    one, other = (plane.flatten(1) - plane.flatten(1).mean(dim=1, keepdim=True) for plane in (one, other))
+    power = one.square().mean(dim=1) * other.square().mean(dim=1)
+    return ((one * other).mean(dim=1) / (power + 1e-8).sqrt())[:, None]
