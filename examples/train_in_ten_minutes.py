@@ -41,4 +41,6 @@ def main(pictures: str, minutes: str = "10") -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
     main(*sys.argv[1:])

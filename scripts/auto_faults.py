@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from auto_samples import LARGEST, UNKNOWN, Photographs, Sample, resized, sky
+from auto_samples import LARGEST, UNKNOWN, Photographs, Sample, resized
 from torch import Generator, Tensor
 
 from undegrade.data.patches import sample_generator
-from undegrade.degradations._depth import fractal, made_depth
+from undegrade.degradations._depth import fractal, made_depth, sky
 from undegrade.degradations._draw import chance, choice, integer, round8, uniform
 from undegrade.degradations.defocus import defocus
-from undegrade.degradations.haze import haze, scatter
+from undegrade.degradations.haze import haze, scatter, skylight
 from undegrade.degradations.jpeg import jpeg
 from undegrade.degradations.motion import motion
 from undegrade.degradations.rain import rain, streaks
@@ -238,13 +238,9 @@ def _haze(photographs: Photographs, generator: Generator) -> Sample:
 
 def _distance(clean: Tensor, generator: Generator) -> Tensor:
     """Haze of a landscape: what is near stays clear, what is far takes the colour of the sky."""
-    above = sky(clean)
-    depth = torch.maximum(made_depth(clean, generator) ** uniform(generator, 0.6, 2), above)
+    depth = torch.maximum(made_depth(clean, generator) ** uniform(generator, 0.6, 2), sky(clean))
     through = uniform(generator, 0.05, 0.55) ** depth
-    light = clean[:, above[0] > 0.9].mean(1) if float(above.mean()) > 0.02 else clean.flatten(1).quantile(0.95, 1)
-    light = light + uniform(generator, 0, 0.6) * (light.mean() - light)
-    light = light * uniform(generator, 0.9, 1.1) + uniform(generator, 0, 0.05) * torch.tensor([-1.0, 0.0, 1.0])
-    return round8(scatter(clean, through, light.clamp(0.3, 1)[:, None, None]))
+    return round8(scatter(clean, through, skylight(clean, generator)))
 
 
 def _snow(photographs: Photographs, generator: Generator) -> Sample:

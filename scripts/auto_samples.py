@@ -19,12 +19,13 @@ from torch.nn import functional as F
 
 from undegrade.core.image import load_rgb
 from undegrade.data.folders import list_pictures, pair_folders
+from undegrade.degradations._depth import sky
 from undegrade.degradations._draw import chance, choice, integer, round8, uniform
 from undegrade.networks._judge import FAULTS, NOTHING
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.filters import gaussian_blur
 
-__all__ = ["LARGEST", "UNKNOWN", "Photographs", "Sample", "resized", "sky"]
+__all__ = ["LARGEST", "UNKNOWN", "Photographs", "Sample", "resized"]
 
 UNKNOWN = -1.0
 """Truth about a fault that may be there or not: it is not learnt from."""
@@ -165,23 +166,6 @@ def resized(pixels: Tensor, factor: float) -> Tensor:
     """At another size, not rounded."""
     size = [round(side * factor) for side in pixels.shape[-2:]]
     return F.interpolate(pixels[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
-
-
-def sky(pixels: Tensor) -> Tensor:
-    """(1, H, W): 1 where a (3, H, W) picture is smooth and blue or white from its top edge down, else 0."""
-    small = resized(pixels, min(1.0, 200 / max(pixels.shape[-2:]))).clamp(0, 1)
-    grey, padded = small.mean(0), F.pad(small.mean(0)[None, None], (1,) * 4, mode="replicate")
-    smooth = _near((grey - F.avg_pool2d(padded, 3, 1)[0, 0]).abs()) < 0.02
-    red, green, blue = small
-    bluish = (blue > red - 0.02) & (blue > green - 0.03) & (grey > 0.4)
-    white = (small.amin(0) > 0.6) & (small.amax(0) - small.amin(0) < 0.15)
-    free = (_near((smooth & (bluish | white)).float()) > 0.5).float().cumprod(dim=0)
-    return F.interpolate(free[None, None], pixels.shape[-2:], mode="bilinear", align_corners=False)[0]
-
-
-def _near(plane: Tensor) -> Tensor:
-    """Means of 5 x 5 places."""
-    return F.avg_pool2d(F.pad(plane[None, None], (2,) * 4, mode="replicate"), 5, 1)[0, 0]
 
 
 def _looks(pixels: Tensor, generator: Generator) -> Tensor:

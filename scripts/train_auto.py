@@ -29,8 +29,6 @@ from undegrade.weights.pack import pack
 WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 BATCH = 128
 RATE = 2e-3
-CLEAN_TOUCHED = 0.02
-"""Share of the clean samples of the check part in which anything may be found; other cameras make it more."""
 
 
 def main() -> None:
@@ -42,6 +40,13 @@ def main() -> None:
     words.add_argument("--checks", type=int, default=3000)
     words.add_argument("--epochs", type=int, default=20)
     words.add_argument("--seed", type=int, default=0)
+    words.add_argument(
+        "--touched",
+        type=float,
+        default=0.02,
+        metavar="SHARE",
+        help="of the clean samples of the check part in which anything may be found; other cameras make it more",
+    )
     words.add_argument("--ship", action="store_true", help="put the weights into the package")
     told = words.parse_args()
     samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
@@ -54,7 +59,7 @@ def main() -> None:
     minutes = (time.process_time() - start) / 60
     with torch.no_grad():
         opinion = net.eval().judged(checks.near, checks.far)
-        line = line_between(opinion.cases, checks.truth[:, 0])
+        line = line_between(opinion.cases, checks.truth[:, 0], told.touched)
         net.bias[NOTHING] = line
         opinion.cases[:, NOTHING] += line
     found = report(opinion, checks.truth)
@@ -129,9 +134,9 @@ def wrongness(cases: Tensor) -> Tensor:
     return cases[:, :NOTHING].logsumexp(dim=1) - cases[:, NOTHING]
 
 
-def line_between(cases: Tensor, main: Tensor) -> float:
-    """The wrongness that all but ``CLEAN_TOUCHED`` of the clean samples stay below."""
-    return float(torch.quantile(wrongness(cases[main == NOTHING]), 1 - CLEAN_TOUCHED))
+def line_between(cases: Tensor, main: Tensor, touched: float) -> float:
+    """The wrongness that all but the share ``touched`` of the clean samples stay below."""
+    return float(torch.quantile(wrongness(cases[main == NOTHING]), 1 - touched))
 
 
 def report(opinion: Opinion, truth: Tensor) -> dict[str, Any]:

@@ -117,6 +117,30 @@ def test_haze_from_depth_follows_beta_and_airlight() -> None:
     assert float((hazy - expected).abs().max()) < 0.006
 
 
+def test_far_things_take_the_colour_of_the_sky() -> None:
+    clean = torch.rand(3, 200, 160, generator=generator()) * 0.5
+    clean[:, :80] = torch.tensor([0.5, 0.6, 0.8])[:, None, None]
+    depth = torch.linspace(10, 1, 200)[:, None].expand(200, 160)
+    hazy = haze(clean, generator(), depth=depth, beta=2.0, airlight="sky", tint=0.0)
+    near, far = hazy[:, 180:] - clean[:, 180:], hazy[:, 90:110] - clean[:, 90:110]
+    assert float(far.abs().mean()) > 2 * float(near.abs().mean())
+    below = hazy[:, 90:110].mean((1, 2))
+    assert below[2] > below[0] + 0.05  # bluish, which the noise below the sky is not
+    assert float((hazy[:, :70] - clean[:, :70]).abs().max()) < 0.2  # the sky stays nearly what it was
+
+
+def test_haze_of_the_sky_without_a_sky() -> None:
+    for channels in (1, 3):
+        hazy = haze(torch.full((channels, 40, 50), 0.3), generator(), airlight="sky")
+        assert hazy.shape == (channels, 40, 50)
+        assert hazy.isfinite().all()
+
+
+def test_light_of_no_kind_is_refused() -> None:
+    with pytest.raises(UsageError, match="'sky'"):
+        haze(picture(), generator(), airlight="moon")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("transmission", [0.2, 0.5, 0.9])
 def test_beta_gives_the_transmission(transmission: float) -> None:
     depth = torch.rand(1, 50, 60)

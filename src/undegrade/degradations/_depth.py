@@ -12,7 +12,7 @@ from undegrade.core.errors import UsageError
 from undegrade.degradations._draw import chance, integer, uniform
 from undegrade.ops.filters import box_mean, guided_filter
 
-__all__ = ["fractal", "made_depth", "normalised"]
+__all__ = ["fractal", "made_depth", "normalised", "sky"]
 
 
 def normalised(depth: Tensor, clean: Tensor) -> Tensor:
@@ -83,7 +83,7 @@ def made_depth(clean: Tensor, generator: torch.Generator) -> Tensor:
     depth = _stretch(guided_filter(grey, mixed, radius, 10 ** uniform(generator, -4, -2.5)))
     depth = (uniform(generator, 0.02, 0.25) + depth).div_(1.25).clamp_(max=1) ** uniform(generator, 0.7, 1.5)
     if chance(generator, 0.7):
-        depth = torch.maximum(depth, _sky(grey))
+        depth = torch.maximum(depth, _bright_above(grey))
     return depth.to(clean.device)
 
 
@@ -116,8 +116,27 @@ def _objects(clean: Tensor, ground: Tensor, generator: torch.Generator) -> Tenso
     return _stretch((sums[0] / sums[1].clamp(min=1) + offset)[region].view(1, height, width))
 
 
-def _sky(grey: Tensor) -> Tensor:
+def _bright_above(grey: Tensor) -> Tensor:
     """1 where the picture is bright and smooth without a break from the top edge down, soft at its border, 0 else."""
     smooth = F.avg_pool2d((grey - F.avg_pool2d(grey, 3, 1, 1)).abs(), 5, 1, 2) < 0.015
     open_above = ((grey > 0.6) & smooth).float().cumprod(dim=-2)
     return F.avg_pool2d(open_above, 5, 1, 2)
+
+
+def sky(clean: Tensor) -> Tensor:
+    """(1, H, W): 1 where a (C, H, W) picture is smooth and blue or white from its top edge down, else 0."""
+    shrink = min(1.0, 200 / max(clean.shape[-2:]))
+    size = [round(side * shrink) for side in clean.shape[-2:]]
+    small = F.interpolate(clean[None], size, mode="bicubic", antialias=True, align_corners=False)[0].clamp(0, 1)
+    grey, padded = small.mean(0), F.pad(small.mean(0)[None, None], (1,) * 4, mode="replicate")
+    smooth = _near((grey - F.avg_pool2d(padded, 3, 1)[0, 0]).abs()) < 0.02
+    red, green, blue = small.expand(3, -1, -1)
+    bluish = (blue > red - 0.02) & (blue > green - 0.03) & (grey > 0.4)
+    white = (small.amin(0) > 0.6) & (small.amax(0) - small.amin(0) < 0.15)
+    free = (_near((smooth & (bluish | white)).float()) > 0.5).float().cumprod(dim=0)
+    return F.interpolate(free[None, None], clean.shape[-2:], mode="bilinear", align_corners=False)[0]
+
+
+def _near(plane: Tensor) -> Tensor:
+    """Means of 5 x 5 places."""
+    return F.avg_pool2d(F.pad(plane[None, None], (2,) * 4, mode="replicate"), 5, 1)[0, 0]
