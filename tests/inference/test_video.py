@@ -176,6 +176,20 @@ def test_a_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
     assert re.fullmatch(r"the frames end after 0\.\d\d of 2\.00 s: the file is cut off or damaged", note)
 
 
+def test_a_damaged_picture_costs_itself_alone(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    with av.open(str(source)) as file:
+        packet = [packet for packet in file.demux(video=0) if packet.size][FRAMES // 2]
+        start, size = packet.pos, packet.size
+    content = bytearray(source.read_bytes())
+    content[start : start + size] = bytes(size)
+    (tmp_path / "hurt.mp4").write_bytes(content)
+    made = restore_video(tmp_path / "hurt.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+    assert made.frames == FRAMES - 1
+    assert made.notes == ("damaged where 1 of the pictures are stored: those before them stand longer",)
+    assert told(made.target)["length"] == told(source)["length"]
+
+
 def test_one_run_at_a_time_on_one_target(tmp_path: Path) -> None:
     source, target = clip(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from io import BytesIO
 from itertools import islice
@@ -129,7 +130,8 @@ def restore_video(
             with av.open(BytesIO(), "w", format=container_of(target)) as trial:
                 copied(container, trial, video, target, [])
             total = video.frames or _estimate(container, video)
-            frames = _numbered(islice(container.decode(video), done, None), video, done)
+            lost: list[int | None] = []
+            frames = _numbered(islice(_decoded(container, video, lost), done, None), video, done)
             count = done
             while batch := list(islice(frames, PIECE)):
                 with pieces.writing() as part:
@@ -147,6 +149,9 @@ def restore_video(
             raise InputError(f"{source}: no frame could be read")
         target.parent.mkdir(parents=True, exist_ok=True)
         clip = join(source, target, pieces, done)
+        if lost:
+            note = f"damaged where {len(lost)} of the pictures are stored: those before them stand longer"
+            clip = replace(clip, notes=(*clip.notes, note))
         return clip
     except av.error.FFmpegError as error:
         raise InputError(f"{source}: {_line(error)}") from error
@@ -209,6 +214,17 @@ class _Painter:
         if frame.rotation:
             stream.set_display_rotation(frame.rotation)
         return stream
+
+
+def _decoded(container: Any, video: Any, lost: list[int | None]) -> Iterator[Any]:
+    """Frames; the time stamps of packets that cannot be decoded are put on ``lost``."""
+    for packet in container.demux(video):
+        try:
+            frames = packet.decode()
+        except library().error.InvalidDataError:
+            lost.append(packet.pts)
+        else:
+            yield from frames
 
 
 def _numbered(frames: Iterator[Any], video: Any, first: int) -> Iterator[tuple[int, Any]]:
