@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -88,6 +89,14 @@ def test_sheet_of_a_run(run: Path, tmp_path: Path) -> None:
     (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
     assert cli.run(["report", str(run), "--pictures", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
     assert size(tmp_path / "out" / "short.sheet.png") == (3 * (84 + 4), 60 + 4)
+
+
+def test_runs_without_weights_have_no_sheet(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(skimage.data.astronaut()[:60, :90]).save(tmp_path / "a.png")
+    shutil.copytree(run, run.with_name("begun"))
+    (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
+    assert cli.run(["report", str(run.parent), "--pictures", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
+    assert [path.name for path in (tmp_path / "out").glob("*.sheet.png")] == ["short.sheet.png"]
 
 
 def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,7 +95,10 @@ def report(
                 written.append(folder / f"{stem}.{suffix}")
             plt.close(figure)
             sections.append((title, folder / f"{stem}.svg"))
-    for run in runs if pictures else ():
+    tried = [run for run in runs if run.weights is not None] if pictures else []
+    if pictures and runs and not tried:
+        raise InputError(f"{runs[0].folder}: holds no weights yet")
+    for run in tried:
         path = folder / f"{run.name}.sheet.png"
         _sheet(run, pictures, device).save(path)
         written.append(path)
@@ -259,8 +262,7 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
     from undegrade.engine.degrade import degrade
     from undegrade.inference.load import load
 
-    if run.weights is None:
-        raise InputError(f"{run.folder}: holds no weights yet")
+    assert run.weights is not None
     task = tasks.get(str(run.recipe.get("task")))
     restorer = load(run.weights, task=task.name, device=device)
     files = [file for path in map(Path, pictures) for file in (list_pictures(path) if path.is_dir() else [path])]
