@@ -130,9 +130,9 @@ def test_far_things_take_the_colour_of_the_sky() -> None:
 
 
 def test_haze_of_the_sky_without_a_sky() -> None:
-    for channels in (1, 3):
-        hazy = haze(torch.full((channels, 40, 50), 0.3), generator(), airlight="sky")
-        assert hazy.shape == (channels, 40, 50)
+    for shape in ((1, 40, 50), (3, 40, 50), (3, 2, 900)):
+        hazy = haze(torch.full(shape, 0.3), generator(), airlight="sky")
+        assert hazy.shape == shape
         assert hazy.isfinite().all()
 
 

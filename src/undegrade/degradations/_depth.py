@@ -126,7 +126,7 @@ def _bright_above(grey: Tensor) -> Tensor:
 def sky(clean: Tensor) -> Tensor:
     """(1, H, W): 1 where a (C, H, W) picture is smooth and blue or white from its top edge down, else 0."""
     shrink = min(1.0, 200 / max(clean.shape[-2:]))
-    size = [round(side * shrink) for side in clean.shape[-2:]]
+    size = [max(1, round(side * shrink)) for side in clean.shape[-2:]]
     small = F.interpolate(clean[None], size, mode="bicubic", antialias=True, align_corners=False)[0].clamp(0, 1)
     grey, padded = small.mean(0), F.pad(small.mean(0)[None, None], (1,) * 4, mode="replicate")
     smooth = _near((grey - F.avg_pool2d(padded, 3, 1)[0, 0]).abs()) < 0.02
