@@ -99,7 +99,7 @@ class Photographs:
 
     @cached_property
     def open_air(self) -> list[Path]:
-        """Those with a sky above something."""
+        """Photographs, hazy cities too, with a sky above something else."""
         places = [*self.photographs, *(target for _, target in self.pairs["OTS-small"])]
         return [path for path in places if 0.08 < float(sky(_read(path)).mean()) < 0.75]
 

@@ -205,8 +205,7 @@ def _white(low: Tensor) -> Tensor:
 def _colours(pictures: Tensor, grey: Tensor) -> Tensor:
     """Brightness, contrast, saturation, and the darkest channel nearby, which haze lifts."""
     low, high = pictures.amin(dim=1, keepdim=True), pictures.amax(dim=1, keepdim=True)
-    dark = -F.max_pool2d(-low, 15, 8, 7)
-    vivid = (high - low) / high.clamp(min=0.02)
+    dark, vivid = _darkest(pictures, 15, 8), (high - low) / high.clamp(min=0.02)
     found = [grey.mean(dim=(2, 3)), grey.std(dim=(2, 3)), vivid.mean(dim=(2, 3)), vivid.std(dim=(2, 3))]
     for plane in (dark, F.avg_pool2d(grey, 4), F.avg_pool2d(vivid, 4)):
         ordered = plane.flatten(1).sort(dim=1).values
@@ -215,9 +214,14 @@ def _colours(pictures: Tensor, grey: Tensor) -> Tensor:
     return torch.cat([*found, F.adaptive_avg_pool1d(bands, 3).flatten(1)], dim=1)
 
 
+def _fine(plane: Tensor, side: int) -> Tensor:
+    """What differs from the mean nearby."""
+    return plane - F.avg_pool2d(plane, side, 1, side // 2, count_include_pad=False)
+
+
 def _bands(grey: Tensor) -> Tensor:
     """Fine contrast of the top, the middle and the bottom: haze takes it from what is far."""
-    fine = (grey - F.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).square().mean(dim=3)
+    fine = _fine(grey, 5).square().mean(dim=3)
     return (F.adaptive_avg_pool1d(fine, 3).flatten(1) + _TINY**2).log()
 
 
@@ -249,7 +253,10 @@ def _blocks(grey: Tensor) -> Tensor:
 
 
 def _ring(plane: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, 1, S - 2 reach, S - 2 reach) each: values, and the highest and the lowest of eight at this distance."""
+    """How far each value lies above the highest of eight at this distance, and below the lowest; how far those differ.
+
+    (N, 1, S - 2 reach, S - 2 reach) each.
+    """
     side, slant = plane.shape[-1] - 2 * reach, max(1, round(0.7 * reach))
     straight = ((0, reach), (reach, 0), (0, -reach), (-reach, 0))
     turned = ((slant, slant), (slant, -slant), (-slant, slant), (-slant, -slant))
@@ -257,8 +264,12 @@ def _ring(plane: Tensor, reach: int) -> tuple[Tensor, Tensor, Tensor]:
         plane[..., reach + down : reach + down + side, reach + right : reach + right + side]
         for down, right in straight + turned
     ]
-    middle = plane[..., reach:-reach, reach:-reach]
-    return middle, reduce(torch.maximum, around), reduce(torch.minimum, around)
+    middle, high, low = (
+        plane[..., reach:-reach, reach:-reach],
+        reduce(torch.maximum, around),
+        reduce(torch.minimum, around),
+    )
+    return middle - high, low - middle, high - low
 
 
 def _often(size: Tensor, limits: tuple[float, ...]) -> list[Tensor]:
@@ -271,9 +282,9 @@ def _peaks(plane: Tensor) -> Tensor:
     found = []
     for size in (plane, F.avg_pool2d(plane, 2)):
         for reach in (2, 4):
-            middle, high, low = _ring(size, reach)
-            for side in (middle - high, low - middle):
-                found += _often(side, (0.012, 0.03, 0.07, 0.15))
+            above, below, _ = _ring(size, reach)
+            for far in (above, below):
+                found += _often(far, (0.012, 0.03, 0.07, 0.15))
     return torch.stack(found, dim=1)
 
 
@@ -281,13 +292,13 @@ def _lonely(plane: Tensor) -> Tensor:
     """The same for large flakes, and, of any size, against how much the surroundings vary."""
     found = []
     for reach in (2, 3):
-        middle, high, low = _ring(F.avg_pool2d(plane, 4), reach)
-        for side in (middle - high, low - middle):
-            found += _often(side, (0.012, 0.03, 0.07, 0.15))
+        above, below, _ = _ring(F.avg_pool2d(plane, 4), reach)
+        for far in (above, below):
+            found += _often(far, (0.012, 0.03, 0.07, 0.15))
     for size in (plane, F.avg_pool2d(plane, 2)):
-        middle, high, low = _ring(size, 3)
-        for side in (middle - high, low - middle):
-            found += _often(side / (high - low + 0.008), (0.3, 1, 3))
+        above, below, spread = _ring(size, 3)
+        for far in (above, below):
+            found += _often(far / (spread + 0.008), (0.3, 1, 3))
     return torch.stack(found, dim=1)
 
 
@@ -297,8 +308,7 @@ def _by_darkness(pictures: Tensor, grey: Tensor) -> Tensor:
     Places of 8 x 8 pixels are ordered by their darkest channel, then by their contrast; each sixth has its means.
     """
     low, high = pictures.amin(dim=1, keepdim=True), pictures.amax(dim=1, keepdim=True)
-    fine = (grey - F.avg_pool2d(grey, 3, 1, 1, count_include_pad=False)).abs()
-    contrast = (F.avg_pool2d(fine, 8) + 10 * _TINY).log()
+    contrast = (F.avg_pool2d(_fine(grey, 3).abs(), 8) + 10 * _TINY).log()
     vivid = F.avg_pool2d((high - low) / high.clamp(min=0.02), 8)
     bright, blue = F.avg_pool2d(grey, 8), F.avg_pool2d(pictures[:, 2:] - pictures[:, :1], 8)
     dark = -F.max_pool2d(-low, 8)
@@ -363,8 +373,7 @@ def _airlight(views: Tensor) -> Tensor:
     ordered = through.flatten(1).sort(dim=1).values
     ranks = [int(share * (ordered.shape[1] - 1)) for share in (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)]
     grey = views.mean(dim=1, keepdim=True)
-    fine = (grey - F.avg_pool2d(grey, 5, 1, 2, count_include_pad=False)).abs()
-    contrast = (F.avg_pool2d(fine, 7, 4, 3, count_include_pad=False) + 20 * _TINY).log()
+    contrast = (F.avg_pool2d(_fine(grey, 5).abs(), 7, 4, 3, count_include_pad=False) + 20 * _TINY).log()
     height = torch.linspace(0, 1, through.shape[2])[:, None].expand_as(through)
     vivid = small.amax(dim=1, keepdim=True) - small.amin(dim=1, keepdim=True)
     pairs = ((contrast, through), (height, through), (vivid, through), (height, contrast))
