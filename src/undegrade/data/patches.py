@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
-from undegrade.data.augment import Augmentation, augment
+from undegrade.data.augment import Augmentation, augment, collage, recolour
 from undegrade.data.folders import list_pictures, pair_folders
 from undegrade.ops.colour import rgb_to_ycbcr
 
@@ -47,6 +47,10 @@ class Source:
         grey: whether the clean pictures are turned grey (full-range luma) before they are degraded.
         saturation: range of factors by which the colours of clean pictures are drawn away from their grey, (1, 2) for
             example; most photographs are paler than what a camera may meet.
+        colours: how far the exponents of the channels of clean pictures are changed in training, as a logarithm (0.4,
+            for example), see ``augment.recolour``. Few scenes are not learnt by heart so.
+        collage: how often a second picture with a depth map is laid into the first in training, see
+            ``augment.collage``.
         weight: how often this ingredient is drawn, relative to the others.
         optional: whether a run goes on without it where its folders are missing.
         strength: fixed or ranged parameters handed to the degradation.
@@ -60,6 +64,8 @@ class Source:
     zoom: tuple[float, float] = (1.0, 1.0)
     grey: bool = False
     saturation: tuple[float, float] = (1.0, 1.0)
+    colours: float = 0.0
+    collage: float = 0.0
     weight: float = 1.0
     optional: bool = False
     strength: Mapping[str, Any] = field(default_factory=dict)
@@ -67,10 +73,16 @@ class Source:
     def __post_init__(self) -> None:
         if (self.clean is None) == (self.inputs is None) or (self.inputs is None) != (self.targets is None):
             raise UsageError("a source names either 'clean' or both 'inputs' and 'targets'")
-        if self.inputs is not None and (self.depth or self.grey or self.saturation != (1, 1) or self.strength):
+        changed = self.depth or self.grey or self.saturation != (1, 1) or self.colours or self.collage
+        if self.inputs is not None and (changed or self.strength):
             raise UsageError(
-                "depth, grey, saturation and strength of a source: for 'clean' pictures; pairs are finished"
+                "depth, grey, saturation, colours, collage and strength of a source: for 'clean' pictures; pairs are "
+                "finished"
             )
+        if self.colours < 0:
+            raise UsageError(f"colours={self.colours} of a source: must be 0 or more")
+        if not 0 <= self.collage <= 1 or (self.collage and self.depth is None):
+            raise UsageError(f"collage={self.collage} of a source: a probability, 0-1, where there is 'depth'")
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
             raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
         if not 0 <= self.saturation[0] <= self.saturation[1]:
@@ -169,11 +181,19 @@ class Patches:
         """
         generator = sample_generator(self.seed, step, place)
         group = int(torch.multinomial(self._weights, 1, generator=generator))
-        picture = self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
-        margin = self.margin if picture.input is None else 0
-        planes = _crop(self._planes(picture), size + 2 * margin, picture.source.zoom, generator)
-        planes = augment(planes, self.augmentation, generator)
-        return self._pair(picture, planes, margin, generator)
+        picture = self._draw(group, generator)
+        source, margin = picture.source, self.margin if picture.input is None else 0
+        planes = self._cut(picture, size + 2 * margin, generator)
+        if source.collage and float(torch.rand((), generator=generator)) < source.collage:
+            planes = collage(planes, self._cut(self._draw(group, generator), size + 2 * margin, generator), generator)
+        return self._pair(picture, planes, margin, generator, colours=source.colours)
+
+    def _draw(self, group: int, generator: Generator) -> _Picture:
+        return self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
+
+    def _cut(self, picture: _Picture, size: int, generator: Generator) -> list[Tensor]:
+        planes = _crop(self._planes(picture), size, picture.source.zoom, generator)
+        return augment(planes, self.augmentation, generator)
 
     def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
         """Validation picture ``index`` as (name, input, target).
@@ -201,7 +221,14 @@ class Patches:
         return planes
 
     def _pair(
-        self, picture: _Picture, planes: list[Tensor], margin: int, generator: Generator, **strength: Any
+        self,
+        picture: _Picture,
+        planes: list[Tensor],
+        margin: int,
+        generator: Generator,
+        *,
+        colours: float = 0.0,
+        **strength: Any,
     ) -> tuple[Tensor, Tensor]:
         target = _to_float(planes[0])
         if picture.input is not None:
@@ -212,6 +239,8 @@ class Patches:
             target = rgb_to_ycbcr(target)[:1]
         elif picture.source.saturation != (1, 1):
             target = _coloured(target, picture.source.saturation, generator)
+        if colours:
+            target = recolour(target, colours, generator)
         degraded = self.degrade(target, generator, **extra, **{**picture.source.strength, **strength})
         if picture.source.grey:
             degraded, target = degraded.expand(3, -1, -1), target.expand(3, -1, -1)
