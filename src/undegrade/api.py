@@ -293,9 +293,18 @@ def restore_files(
 
 
 def open_manifest(path: str | Path, settings: Mapping[str, Any], **options: Any) -> Manifest:
-    """The record of a large batch for ``restore_files``; see ``undegrade.inference.manifest.Manifest``."""
+    """The record of a large batch for ``restore_files``; see ``undegrade.inference.manifest.Manifest``.
+
+    A ``task`` among the settings may be an alias: its own name is what the record compares.
+
+    Raises:
+        UnknownNameError: no such task.
+    """
+    from undegrade import tasks
     from undegrade.inference.manifest import Manifest
 
+    if task := settings.get("task"):
+        settings = {**settings, "task": ",".join(tasks.get(word.strip()).name for word in task.split(","))}
     return Manifest(Path(path), settings, **options)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from batches import Negative, picture
 
-from undegrade import cli
+from undegrade import api, cli
 from undegrade.core.errors import InputError, UsageError
 from undegrade.inference import engines, outcome, scan
 from undegrade.inference.manifest import Manifest
@@ -123,6 +123,16 @@ def test_one_run_at_a_time_and_one_kind_of_run(batch: Callable[..., list[Any]], 
         Manifest(tmp_path / "text.db", {})
     with pytest.raises(InputError, match="no such folder"):
         Manifest(tmp_path / "nowhere/m.db", {})
+
+
+def test_a_task_is_the_same_by_its_alias(tmp_path: Path) -> None:
+    jobs = scan.scan([picture(tmp_path / "in/a.png")], tmp_path / "out")
+    with api.open_manifest(tmp_path / "m.db", {"task": "derain, denoise"}) as manifest:
+        assert len(list(engines.run(jobs, Negative(), manifest=manifest))) == 1
+    with api.open_manifest(tmp_path / "m.db", {"task": "deraining,denoising"}) as manifest:
+        assert manifest.counts() == {"done": 1}
+    with pytest.raises(UsageError, match="of another call"):
+        api.open_manifest(tmp_path / "m.db", {"task": "derain"})
 
 
 def test_a_database_of_something_else_stays_as_it_is(tmp_path: Path) -> None:

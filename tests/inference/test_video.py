@@ -186,7 +186,7 @@ def test_a_damaged_picture_costs_itself_alone(tmp_path: Path) -> None:
     (tmp_path / "hurt.mp4").write_bytes(content)
     made = restore_video(tmp_path / "hurt.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
     assert made.frames == FRAMES - 1
-    assert made.notes == ("damaged where 1 of the pictures are stored: those before them stand longer",)
+    assert made.notes == ("damaged packets, 1 in all, have no pictures: those before them stand longer",)
     assert told(made.target)["length"] == told(source)["length"]
 
 

@@ -130,7 +130,7 @@ def restore_video(
             with av.open(BytesIO(), "w", format=container_of(target)) as trial:
                 copied(container, trial, video, target, [])
             total = video.frames or _estimate(container, video)
-            lost: list[int | None] = []
+            lost: list[Exception] = []
             frames = _numbered(islice(_decoded(container, video, lost), done, None), video, done)
             count = done
             while batch := list(islice(frames, PIECE)):
@@ -150,7 +150,7 @@ def restore_video(
         target.parent.mkdir(parents=True, exist_ok=True)
         clip = join(source, target, pieces, done)
         if lost:
-            note = f"damaged where {len(lost)} of the pictures are stored: those before them stand longer"
+            note = f"damaged packets, {len(lost)} in all, have no pictures: those before them stand longer"
             clip = replace(clip, notes=(*clip.notes, note))
         return clip
     except av.error.FFmpegError as error:
@@ -216,13 +216,13 @@ class _Painter:
         return stream
 
 
-def _decoded(container: Any, video: Any, lost: list[int | None]) -> Iterator[Any]:
-    """Frames; the time stamps of packets that cannot be decoded are put on ``lost``."""
+def _decoded(container: Any, video: Any, lost: list[Exception]) -> Iterator[Any]:
+    """Frames; what FFmpeg says of packets that cannot be decoded is put on ``lost``."""
     for packet in container.demux(video):
         try:
             frames = packet.decode()
-        except library().error.InvalidDataError:
-            lost.append(packet.pts)
+        except library().error.InvalidDataError as error:
+            lost.append(error)
         else:
             yield from frames
 
