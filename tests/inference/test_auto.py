@@ -95,6 +95,34 @@ def test_small_and_grey_pictures_are_shown_whole(shape: tuple[int, int, int]) ->
     assert view(pixels).shape == (3, VIEW, VIEW)
 
 
+@pytest.mark.parametrize("border", [(20, 31, 0, 0), (3, 3, 40, 5), (64, 64, 64, 64)])
+def test_borders_of_one_colour_are_not_judged(border: tuple[int, int, int, int]) -> None:
+    seen = []
+
+    class Watching(Sure):
+        def forward(self, crops: Tensor, view: Tensor) -> Opinion:
+            seen.append((crops, view))
+            return super().forward(crops, view)
+
+    left, right, top, bottom = border
+    picture = coffee(250, 310)
+    framed = torch.nn.functional.pad(picture, (left, right, top, bottom), value=0.9999)
+    framed -= (torch.rand(framed.shape, generator=torch.Generator().manual_seed(0)) < 0.1) / 255 * (framed == 0.9999)
+    lined = torch.nn.functional.pad(framed, (8, 8, 8, 8), value=0.0)  # a black line around it
+    # What is left begins on the grid of the blocks.
+    inner = picture[:, -top % 8 if top else 0 :, -left % 8 if left else 0 :]
+    for pixels in (inner, framed, lined):
+        diagnose(Picture(pixels, Metadata()), Watching("deraining"))  # type: ignore[arg-type]
+    for near, far in seen[1:]:
+        torch.testing.assert_close(near, seen[0][0])
+        torch.testing.assert_close(far, seen[0][1])
+    sky = torch.cat([torch.linspace(0.8, 0.83, 310).expand(3, 60, -1), picture], dim=1)
+    assert judging._unframed(sky).shape == sky.shape
+    assert judging._unframed(torch.ones(3, 200, 200)).shape == (3, 200, 200)
+    narrow = torch.nn.functional.pad(coffee(90, 90), (50, 50, 50, 50))
+    assert judging._unframed(narrow).shape == narrow.shape
+
+
 def test_every_parameter_of_the_network_counts() -> None:
     torch.manual_seed(0)
     judge = Judge(JudgeConfig(minds=2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -34,6 +34,9 @@ _GRID = 8
 
 _STEP = 0.5 / 255
 """Steps from pixel to pixel that rounding to 8 bits makes by itself, root mean square."""
+
+_EVENNESS = 2 / 255
+"""The pixels of a border differ by no more, which leaves skies and fog alone."""
 
 CODED = 75
 """JPEG files of this quality and below show it, whatever the classifier thinks."""
@@ -132,7 +135,7 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
         raise InputError("NaN or infinity in the picture")
     table = picture.metadata.quantisation
     told = quality_of_tables(table) if table else None
-    pixels = shown(picture.pixels.cpu())
+    pixels = shown(_unframed(picture.pixels.cpu()))
     seen = crops(pixels, places(pixels))
     if _flat(seen):
         return Diagnosis((), None, 0.0, dict.fromkeys(FAULTS, 0.0), told)
@@ -209,6 +212,30 @@ def places(pixels: Tensor, side: int = CROP) -> list[tuple[int, int]]:
         corners.append((top * _GRID, left * _GRID))
         _leave(contrast, top, left, reach * 3 // 4)
     return corners
+
+
+def _unframed(pixels: Tensor) -> Tensor:
+    """(C, H, W) without borders of one colour, such as a mount or the bars of a film.
+
+    Nothing is as sharp as their edge, which would speak for the whole picture. What is left begins on the grid of the
+    blocks, and is no smaller than a crop.
+    """
+    size = None
+    while size != pixels.shape:
+        size = pixels.shape
+        for dim in (1, 2):
+            lines = pixels.unbind(dim)
+            start = -(-_border(lines) // _GRID) * _GRID
+            stop = len(lines) - _border(lines[::-1])
+            if stop - start >= CROP:
+                pixels = pixels.narrow(dim, start, stop - start)
+    return pixels
+
+
+def _border(lines: Sequence[Tensor]) -> int:
+    """How many of the rows or columns (C, N), from the first on, have the one colour that the first begins with."""
+    colour = lines[0][:, :1]
+    return next((n for n, line in enumerate(lines) if float((line - colour).abs().max()) > _EVENNESS), len(lines))
 
 
 def _flat(seen: Tensor) -> bool:
