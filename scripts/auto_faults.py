@@ -1,6 +1,7 @@
 """How photographs are spoilt for the classifier of `auto`: as in the tasks' own degradations, and as real ones are.
 
-A sample is one picture as a user might bring it: clean, with one fault or several, saved as JPEG or not.
+A sample is one picture as a user might bring it: clean, with one fault or several, saved as JPEG or not, fresh from the
+camera or after it went through other hands.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from auto_edits import Edit, edit, in_few_colours, webp
 from auto_samples import LARGEST, UNKNOWN, Photographs, Sample, resized
 from torch import Generator, Tensor
 
@@ -24,25 +26,34 @@ from undegrade.inference.judging import CROP
 from undegrade.networks._judge import FAULTS, NOTHING
 from undegrade.ops.filters import gaussian_blur
 
-__all__ = ["BLOCKS", "made"]
+__all__ = ["BLOCKS", "MAKERS", "NOISE", "grained", "made"]
 
 NOISE, BLOCKS, MOTION, DEFOCUS, RAIN, HAZE, SNOW = range(len(FAULTS))
 SHARES = {NOTHING: 0.28, NOISE: 0.1, BLOCKS: 0.09, MOTION: 0.11, DEFOCUS: 0.1, RAIN: 0.12, HAZE: 0.1, SNOW: 0.1}
 """How often each fault is the main one."""
+EDITED, FEW, WEBP = 0.4, 0.06, 0.08
+"""How often a sample is edited before it is saved, saved in 256 colours, and saved as WebP."""
 SHOWN = 75
 """JPEG quality up to which blocks count as there."""
 
 
 def made(photographs: Photographs, seed: int, number: int) -> tuple[Sample, Generator]:
     """Sample ``number``, the same whatever was made before, and the generator to go on drawing from."""
-    generator = sample_generator(seed, number)
+    generator, later = sample_generator(seed, number), sample_generator(seed, number, 1)
     main = _drawn(SHARES, generator)
     sample = MAKERS[main](photographs, generator)
     if main in (RAIN, HAZE, SNOW) and chance(generator, 0.3):  # taken large, shown small
         shrink = max(uniform(generator, 0.5, 1), min(1.0, 150 / min(sample.pixels.shape[-2:])))
         sample.pixels = round8(resized(sample.pixels, shrink))
-    _grained(sample, main, generator)
-    _saved(sample, main, generator)
+    before = sample.pixels
+    grained(sample, main, generator)
+    if chance(later, EDITED):
+        _edited(sample, before, edit(later))
+    lot = uniform(later, 0, 1)
+    if main == BLOCKS or lot > FEW + WEBP:
+        _saved(sample, main, generator)
+    else:
+        _saved_otherwise(sample, lot < FEW, later)
     sample.main = main if main == NOTHING or (sample.present[main] == 1 and sample.main != UNKNOWN) else UNKNOWN
     return sample, generator
 
@@ -52,7 +63,7 @@ def _drawn(shares: dict[int, float], generator: Generator) -> int:
     return list(shares)[int(torch.multinomial(weights, 1, generator=generator))]
 
 
-def _grained(sample: Sample, main: int, generator: Generator) -> None:
+def grained(sample: Sample, main: int, generator: Generator) -> None:
     """Noise of the camera: part of every picture, sometimes bad enough to be a fault."""
     lot = uniform(generator, 0, 1)
     if main == NOISE:
@@ -92,6 +103,23 @@ def _grain(pixels: Tensor, generator: Generator) -> Tensor:
     if torch.equal(pixels[0], pixels[1]) and torch.equal(pixels[1], pixels[2]):
         noise = noise[:1].expand(3, -1, -1)
     return noise / noise.std()
+
+
+def _edited(sample: Sample, before: Tensor, change: Edit) -> None:
+    """As people change pictures. ``before`` is the sample without its noise, which tells how much of that remains."""
+    sample.pixels = change(sample.pixels)
+    if sample.present[NOISE] == 1:
+        sample.strength[NOISE] = float((sample.pixels - change(before)).square().mean().sqrt()) * 255
+        sample.present[NOISE] = 1.0 if sample.strength[NOISE] > 4 else UNKNOWN
+
+
+def _saved_otherwise(sample: Sample, few: bool, generator: Generator) -> None:
+    """In ``few`` colours, whose dots look like noise, or as WebP, whose blocks are nearly those of JPEG."""
+    quality = 0 if few else integer(generator, 50, 95)
+    sample.pixels = in_few_colours(sample.pixels, generator) if few else webp(sample.pixels, quality)
+    fault = NOISE if few else BLOCKS
+    if (few or quality < SHOWN) and sample.present[fault] == 0:
+        sample.present[fault] = UNKNOWN
 
 
 def _saved(sample: Sample, main: int, generator: Generator) -> None:

@@ -25,7 +25,7 @@ from undegrade.networks._judge import FAULTS, NOTHING
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.filters import gaussian_blur
 
-__all__ = ["LARGEST", "UNKNOWN", "Photographs", "Sample", "resized"]
+__all__ = ["LARGEST", "UNKNOWN", "Photographs", "Sample", "few_colours", "resized"]
 
 UNKNOWN = -1.0
 """Truth about a fault that may be there or not: it is not learnt from."""
@@ -180,15 +180,14 @@ def _looks(pixels: Tensor, generator: Generator) -> Tensor:
     elif lot < 0.36:  # brighter, flatter
         pixels = pixels ** uniform(generator, 0.6, 1) * uniform(generator, 0.85, 1)
     elif lot < 0.39:  # of few colours, as in a GIF file
-        pixels = _few_colours(pixels)
+        pixels = few_colours(pixels, Image.Quantize.FASTOCTREE, Image.Dither.FLOYDSTEINBERG)
     if chance(generator, 0.12):
         pixels = rgb_to_ycbcr(pixels.clamp(0, 1))[:1].expand(3, -1, -1)
     return pixels
 
 
-def _few_colours(pixels: Tensor) -> Tensor:
-    """256 colours and dots of them in between."""
+def few_colours(pixels: Tensor, method: Image.Quantize, dither: Image.Dither) -> Tensor:
+    """Of 256 colours, chosen by ``method``, with dots of them in between by ``dither``."""
     stored = Image.fromarray((pixels.clamp(0, 1) * 255).byte().permute(1, 2, 0).numpy())
-    colours = stored.quantize(256, Image.Quantize.FASTOCTREE)
-    few = stored.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG).convert("RGB")
+    few = stored.quantize(palette=stored.quantize(256, method), dither=dither).convert("RGB")
     return torch.from_numpy(np.array(few)).permute(2, 0, 1) / 255
