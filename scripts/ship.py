@@ -14,6 +14,8 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from undegrade import networks
 from undegrade.engine import checkpoint
 from undegrade.engine.recipe import Recipe, shipped_recipes
@@ -28,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="+", help="folders of finished runs, or FOLDER=RECIPE")
     parser.add_argument("--mean", action="store_true", help="of the run and the file in the package")
+    parser.add_argument("--share", type=float, default=0.5, help="of the run in that mean")
     told = parser.parse_args()
     for wish in told.runs:
         run, _, name = wish.partition("=")
@@ -45,7 +48,8 @@ def main() -> None:
         if told.mean:
             state["scores"] = {}  # those of the run are not the mean's
             held = load_network(recipe.name).state_dict()
-            net.load_state_dict({key: (value + held[key]) / 2 for key, value in net.state_dict().items()})
+            mean = {key: torch.lerp(held[key], value, told.share) for key, value in net.state_dict().items()}
+            net.load_state_dict(mean)
         card = pack_run(net.eval(), recipe, state, WEIGHTS / "files", card_folder=WEIGHTS / "cards")
         print(f"{card.stem}: {(WEIGHTS / 'files' / f'{recipe.name}.safetensors').stat().st_size / 1e6:.2f} MB")
 
