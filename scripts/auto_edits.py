@@ -70,9 +70,10 @@ def _inscribed(generator: Generator) -> Edit:
     lines = []
     for _ in range(integer(generator, 1, 3)):
         words = " ".join(choice(generator, WORDS) for _ in range(integer(generator, 1, 3)))
-        fill = choice(generator, [(255, 255, 255), (0, 0, 0), tuple(integer(generator, 0, 255) for _ in range(3))])
-        lines.append((words, uniform(generator, 0, 0.8), uniform(generator, 0, 0.95), uniform(generator, 0.02, 0.1)))
-        lines[-1] = (*lines[-1], (*fill, choice(generator, (255, 255, integer(generator, 60, 200)))))
+        colour = choice(generator, [(255, 255, 255), (0, 0, 0), tuple(integer(generator, 0, 255) for _ in range(3))])
+        x, y, size = uniform(generator, 0, 0.8), uniform(generator, 0, 0.95), uniform(generator, 0.02, 0.1)
+        opacity = choice(generator, (255, 255, integer(generator, 60, 200)))
+        lines.append((words, x, y, size, (*colour, opacity)))
 
     def inscribed(pixels: Tensor) -> Tensor:
         picture = _pillow(pixels).convert("RGBA")

@@ -106,7 +106,8 @@ def test_sources_refuse_what_they_cannot_do(tmp_path: Path) -> None:
         Source(clean=tmp_path, collage=0.3)
     with pytest.raises(UsageError, match=r"collage=1.5 .* a probability"):
         Source(clean=tmp_path, depth=tmp_path, collage=1.5)
-    with pytest.raises(UsageError, match=r"colours=-0.1 .* 0 or more"):
-        Source(clean=tmp_path, colours=-0.1)
+    for colours in (-0.1, float("nan")):
+        with pytest.raises(UsageError, match=r"colours=\S+ .* 0 or more"):
+            Source(clean=tmp_path, colours=colours)
     with pytest.raises(UsageError, match="pairs are finished"):
         Source(inputs=tmp_path, targets=tmp_path, colours=0.2)

@@ -79,7 +79,7 @@ class Source:
                 "depth, grey, saturation, colours, collage and strength of a source: for 'clean' pictures; pairs are "
                 "finished"
             )
-        if self.colours < 0:
+        if not self.colours >= 0:
             raise UsageError(f"colours={self.colours} of a source: must be 0 or more")
         if not 0 <= self.collage <= 1 or (self.collage and self.depth is None):
             raise UsageError(f"collage={self.collage} of a source: a probability, 0-1, where there is 'depth'")
