@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from auto_edits import saturated, tensor_of, webp
+from auto_edits import pillow_of, saturated, tensor_of, webp
 from auto_faults import MAKERS, NOISE, grained
 from auto_samples import Photographs, few_colours, resized
 from PIL import Image, ImageDraw, ImageFont
@@ -28,7 +28,7 @@ from undegrade.weights.checkpoint import read
 
 def inscribed(pixels: Tensor) -> Tensor:
     """White words across the middle and below."""
-    picture = Image.fromarray((pixels * 255).round().byte().permute(1, 2, 0).numpy())
+    picture = pillow_of(pixels)
     pen = ImageDraw.Draw(picture)
     pen.text((20, picture.height - 50), "www.example.org", (255, 255, 255), ImageFont.load_default(28))
     pen.text((picture.width // 3, picture.height // 2), "Example 2019", (230, 230, 230), ImageFont.load_default(40))

@@ -16,7 +16,7 @@ from undegrade.degradations._draw import chance, choice, integer, round8, unifor
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.filters import gaussian_blur
 
-__all__ = ["Edit", "edit", "in_few_colours", "saturated", "tensor_of", "webp"]
+__all__ = ["Edit", "edit", "in_few_colours", "pillow_of", "saturated", "tensor_of", "webp"]
 
 Edit = Callable[[Tensor], Tensor]
 """Takes and gives (3, H, W) in 0..1, of 8 bits; does the same to every picture of one size."""
@@ -76,7 +76,7 @@ def _inscribed(generator: Generator) -> Edit:
         lines.append((words, x, y, size, (*colour, opacity)))
 
     def inscribed(pixels: Tensor) -> Tensor:
-        picture = _pillow(pixels).convert("RGBA")
+        picture = pillow_of(pixels).convert("RGBA")
         layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
         pen = ImageDraw.Draw(layer)
         for words, x, y, size, fill in lines:
@@ -97,11 +97,12 @@ def in_few_colours(pixels: Tensor, generator: Generator) -> Tensor:
 def webp(pixels: Tensor, quality: int) -> Tensor:
     """As a lossy WebP file, which smooths more than JPEG."""
     file = io.BytesIO()
-    _pillow(pixels).save(file, "WEBP", quality=quality)
+    pillow_of(pixels).save(file, "WEBP", quality=quality)
     return tensor_of(Image.open(file))
 
 
-def _pillow(pixels: Tensor) -> Image.Image:
+def pillow_of(pixels: Tensor) -> Image.Image:
+    """In 8 bits, of (3, H, W) in 0..1."""
     return Image.fromarray((pixels.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from undegrade.core.errors import UsageError
 from undegrade.degradations._draw import chance, integer, uniform
+from undegrade.ops.depth import farthest
 from undegrade.ops.filters import box_mean, guided_filter
 
 __all__ = ["fractal", "made_depth", "normalised", "sky"]
@@ -31,10 +32,7 @@ def normalised(depth: Tensor, clean: Tensor) -> Tensor:
     known = depth > 0
     if not known.any():
         raise UsageError("depth is 0 (unknown) everywhere")
-    ordered = depth[known]
-    # quantile() refuses large tensors; every few pixels tell the same.
-    farthest = torch.quantile(ordered[:: ordered.numel() // 10000 + 1], 0.99)
-    depth = (depth / farthest).clamp(max=1)
+    depth = (depth / farthest(depth)).clamp(max=1)
     if known.all():
         return depth
     total, count = depth * known, known.float()
