@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from undegrade.core.errors import UsageError
-from undegrade.data.augment import collage, recolour
+from undegrade.data.augment import collage, recolour, resave
 from undegrade.data.patches import Patches, Source
 
 
@@ -101,6 +101,33 @@ def test_a_source_makes_collages_in_training_alone(tmp_path: Path) -> None:
         assert torch.equal(before, after)
 
 
+def test_a_resaved_picture_has_blocks_anywhere() -> None:
+    ramp = torch.rand(3, 40, 48, generator=generator())
+    saved = [resave(ramp, generator(seed)) for seed in range(30)]
+    assert all(picture.shape == ramp.shape for picture in saved)
+    errors = [float((picture - ramp).square().mean()) for picture in saved]
+    assert min(errors) < 0.01
+    assert max(errors) > 0.02, "of good and of poor quality"
+    dot = torch.full((3, 32, 32), 0.2)
+    dot[:, 16, 16] = 0.8
+    changed = [(resave(dot, generator(seed)) - dot).abs().amax((0, 1)) > 0.001 for seed in range(40)]
+    first = {int(columns.nonzero()[0]) for columns in changed if columns.any()}
+    assert len(first) > 4, "what rings is a block, and it begins anywhere"
+
+
+def test_a_source_is_resaved_in_training_alone(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(3).integers(0, 256, (32, 32, 3), np.uint8)
+    for part in ("input", "target"):
+        (tmp_path / part).mkdir()
+        for name in ("a", "b"):
+            Image.fromarray(pixels).save(tmp_path / part / f"{name}.png")
+    source = Source(inputs=tmp_path / "input", targets=tmp_path / "target", resaved=0.5)
+    patches = Patches([source], None, held_back=1)
+    samples = [patches.sample(step, 0, 24) for step in range(60)]
+    assert 15 < sum(not torch.equal(*pair) for pair in samples) < 45
+    assert torch.equal(*patches.whole(0, 24, {})[1:])
+
+
 def test_sources_refuse_what_they_cannot_do(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"collage=0.3 .* where there is 'depth'"):
         Source(clean=tmp_path, collage=0.3)
@@ -109,5 +136,7 @@ def test_sources_refuse_what_they_cannot_do(tmp_path: Path) -> None:
     for colours in (-0.1, float("nan")):
         with pytest.raises(UsageError, match=r"colours=\S+ .* 0 or more"):
             Source(clean=tmp_path, colours=colours)
+    with pytest.raises(UsageError, match=r"resaved=2 .* a probability"):
+        Source(clean=tmp_path, resaved=2)
     with pytest.raises(UsageError, match="pairs are finished"):
         Source(inputs=tmp_path, targets=tmp_path, colours=0.2)

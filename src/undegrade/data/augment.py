@@ -1,4 +1,4 @@
-"""Changes that leave photographs plausible: flips and turns, other colours, two scenes in one."""
+"""Changes that leave photographs plausible: flips and turns, other colours, two scenes in one, saving as JPEG."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import torch
 from torch import Generator, Tensor
 
 from undegrade.ops.depth import farthest
+from undegrade.ops.jpeg import round_trip
+from undegrade.ops.pad import pad
 
-__all__ = ["Augmentation", "augment", "collage", "recolour"]
+__all__ = ["Augmentation", "augment", "collage", "recolour", "resave"]
 
 Augmentation = Literal["none", "hflip", "dihedral"]
 
@@ -64,6 +66,18 @@ def collage(scene: list[Tensor], other: list[Tensor], generator: Generator) -> l
     if scene[0].dtype != other[0].dtype:
         photographs = [257 * photo.int() if photo.dtype == torch.uint8 else photo for photo in photographs]
     return [torch.where(two < one, photographs[1], photographs[0]), depth]
+
+
+def resave(picture: Tensor, generator: Generator) -> Tensor:
+    """A (3, H, W) picture in 0..1 as a JPEG file gives it back that somebody cropped.
+
+    The quality is 60 to 98, the chroma 4:2:0 in four of five cases and full else; the grid of blocks begins anywhere.
+    """
+    quality, left, top, chroma = (
+        int(torch.randint(low, high, (1,), generator=generator)) for low, high in ((60, 99), (0, 8), (0, 8), (0, 5))
+    )
+    shifted = round_trip(pad(picture, (left, 0, top, 0)), quality, "4:2:0" if chroma else "4:4:4")
+    return shifted[..., top:, left:].contiguous()
 
 
 def _distances(depth: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
-from undegrade.data.augment import Augmentation, augment, collage, recolour
+from undegrade.data.augment import Augmentation, augment, collage, recolour, resave
 from undegrade.data.folders import list_pictures, pair_folders
 from undegrade.ops.colour import rgb_to_ycbcr
 
@@ -51,6 +51,8 @@ class Source:
             for example), see ``augment.recolour``. Few scenes are not learnt by heart so.
         collage: how often a second picture with a depth map is laid into the first in training, see
             ``augment.collage``.
+        resaved: how often the degraded picture becomes a JPEG file in training before it is seen, see
+            ``augment.resave``; photographs are spoilt first and saved after.
         weight: how often this ingredient is drawn, relative to the others.
         optional: whether a run goes on without it where its folders are missing.
         strength: fixed or ranged parameters handed to the degradation.
@@ -66,6 +68,7 @@ class Source:
     saturation: tuple[float, float] = (1.0, 1.0)
     colours: float = 0.0
     collage: float = 0.0
+    resaved: float = 0.0
     weight: float = 1.0
     optional: bool = False
     strength: Mapping[str, Any] = field(default_factory=dict)
@@ -83,6 +86,8 @@ class Source:
             raise UsageError(f"colours={self.colours} of a source: must be 0 or more")
         if not 0 <= self.collage <= 1 or (self.collage and self.depth is None):
             raise UsageError(f"collage={self.collage} of a source: a probability, 0-1, where there is 'depth'")
+        if not 0 <= self.resaved <= 1:
+            raise UsageError(f"resaved={self.resaved} of a source: a probability, 0-1")
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
             raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
         if not 0 <= self.saturation[0] <= self.saturation[1]:
@@ -186,7 +191,10 @@ class Patches:
         planes = self._cut(picture, size + 2 * margin, generator)
         if source.collage and float(torch.rand((), generator=generator)) < source.collage:
             planes = collage(planes, self._cut(self._draw(group, generator), size + 2 * margin, generator), generator)
-        return self._pair(picture, planes, margin, generator, colours=source.colours)
+        degraded, clean = self._pair(picture, planes, margin, generator, colours=source.colours)
+        if source.resaved and float(torch.rand((), generator=generator)) < source.resaved:
+            degraded = resave(degraded, generator)
+        return degraded, clean
 
     def _draw(self, group: int, generator: Generator) -> _Picture:
         return self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
