@@ -20,6 +20,7 @@ from undegrade.degradations.defocus import defocus
 from undegrade.degradations.haze import haze, scatter, skylight
 from undegrade.degradations.jpeg import jpeg
 from undegrade.degradations.motion import motion
+from undegrade.degradations.noise import camera_grain
 from undegrade.degradations.rain import rain, streaks
 from undegrade.degradations.snow import flakes, snow
 from undegrade.inference.judging import CROP
@@ -76,33 +77,8 @@ def grained(sample: Sample, main: int, generator: Generator) -> None:
         sigma = uniform(generator, 0, 2.5)
     else:
         return
-    sample.pixels = round8(sample.pixels + _grain(sample.pixels, generator) * sigma / 255)
+    sample.pixels = round8(sample.pixels + camera_grain(sample.pixels, generator) * sigma / 255)
     sample.strength[NOISE], sample.present[NOISE] = sigma, float(sigma > 4)
-
-
-def _grain(pixels: Tensor, generator: Generator) -> Tensor:
-    """Noise of standard deviation 1 and of one of the kinds that cameras and their software leave."""
-    noise = torch.randn(pixels.shape, generator=generator)
-    lot = uniform(generator, 0, 1)
-    if lot < 0.1:  # equal in all channels
-        noise = noise[:1].expand(3, -1, -1)
-    elif lot < 0.35:  # coarse, as after demosaicing and shrinking
-        noise = gaussian_blur(noise, uniform(generator, 0.4, 1.3))
-        if chance(generator, 0.5):
-            noise = noise + uniform(generator, 0.3, 1.5) * noise.mean(0, keepdim=True)
-    elif lot < 0.55:  # spots of colour that a camera's own denoiser left
-        spots = gaussian_blur(torch.randn(pixels.shape, generator=generator), uniform(generator, 1, 3.5))
-        fine = gaussian_blur(noise, uniform(generator, 0.3, 0.8)).mean(0, keepdim=True)
-        noise = spots / spots.std() + uniform(generator, 0.2, 2) * fine / fine.std()
-    level = pixels.mean(0, keepdim=True)
-    if chance(generator, 0.35):  # more where there is more light, or where the shadows were lifted
-        noise = noise * (level if chance(generator, 0.5) else 1.2 - level).clamp(0.02) ** 0.5
-    if chance(generator, 0.15):  # less in calm places, where software smooths
-        busy = gaussian_blur((level - gaussian_blur(level, 2)).abs(), 3)
-        noise = noise * (0.2 + busy / (busy.mean() + 1e-3)).clamp(max=2)
-    if torch.equal(pixels[0], pixels[1]) and torch.equal(pixels[1], pixels[2]):
-        noise = noise[:1].expand(3, -1, -1)
-    return noise / noise.std()
 
 
 def _edited(sample: Sample, before: Tensor, change: Edit) -> None:

@@ -13,7 +13,7 @@ from undegrade.core.errors import UsageError
 from undegrade.degradations.bicubic import bicubic
 from undegrade.degradations.jpeg import jpeg
 from undegrade.degradations.mosaic import bayer_mosaic
-from undegrade.degradations.noise import gaussian_noise
+from undegrade.degradations.noise import camera_grain, gaussian_noise
 from undegrade.ops import bayer
 from undegrade.ops.jpeg import round_trip
 from undegrade.ops.resize import imresize
@@ -49,6 +49,34 @@ def test_training_noise_is_clipped_half_the_time() -> None:
     small = picture()[:, :16, :16]
     unclipped = [float(gaussian_noise(small, generator(seed), sigma=[40, 70]).min()) < 0 for seed in range(60)]
     assert 18 <= sum(unclipped) <= 42
+
+
+def test_grain_of_a_camera_comes_in_kinds() -> None:
+    """Coarse or fine, in some samples equal in all channels, and in a grey picture always."""
+    grains = [camera_grain(picture(), generator(seed)) for seed in range(60)]
+    assert all(float(grain.std()) == pytest.approx(1, abs=1e-4) for grain in grains)
+    alike = [float(torch.corrcoef(grain[:, :, :-1].flatten(1))[0, 1]) for grain in grains]
+    coarse = [
+        float(torch.corrcoef(torch.stack([grain[0, :, :-1], grain[0, :, 1:]]).flatten(1))[0, 1]) for grain in grains
+    ]
+    for measured in (alike, coarse):
+        assert min(measured) < 0.05
+        assert max(measured) > 0.6
+        assert 10 < sum(value > 0.1 for value in measured) < 50
+    grey = picture().mean(0, keepdim=True).expand(3, -1, -1)
+    assert all(torch.equal(*camera_grain(grey, generator(seed))[:2]) for seed in range(10))
+
+
+def test_noise_of_a_camera_is_drawn_where_asked_for() -> None:
+    for seed in range(8):
+        noisy = gaussian_noise(picture(), generator(seed), sigma=20, camera=1.0)
+        assert torch.equal((noisy * 255).round() / 255, noisy)
+        assert 14 < float((noisy - picture()).std()) * 255 < 21
+    mixed = [gaussian_noise(picture(), generator(seed), sigma=50, camera=0.5) for seed in range(40)]
+    assert 10 < sum(float(noisy.min()) < 0 for noisy in mixed) < 30
+    assert torch.equal(gaussian_noise(picture(), generator(), camera=0.0), gaussian_noise(picture(), generator())), (
+        "the stream is as it was"
+    )
 
 
 def test_jpeg_of_one_quality_is_the_plain_file() -> None:
