@@ -115,17 +115,32 @@ def test_a_resaved_picture_has_blocks_anywhere() -> None:
     assert len(first) > 4, "what rings is a block, and it begins anywhere"
 
 
-def test_a_source_is_resaved_in_training_alone(tmp_path: Path) -> None:
+def test_a_source_is_grained_and_resaved_in_training_alone(tmp_path: Path) -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (32, 32, 3), np.uint8)
     for part in ("input", "target"):
         (tmp_path / part).mkdir()
         for name in ("a", "b"):
             Image.fromarray(pixels).save(tmp_path / part / f"{name}.png")
-    source = Source(inputs=tmp_path / "input", targets=tmp_path / "target", resaved=0.5)
-    patches = Patches([source], None, held_back=1)
-    samples = [patches.sample(step, 0, 24) for step in range(60)]
-    assert 15 < sum(not torch.equal(*pair) for pair in samples) < 45
-    assert torch.equal(*patches.whole(0, 24, {})[1:])
+
+    def patches(**more: float) -> Patches:
+        return Patches(
+            [Source(inputs=tmp_path / "input", targets=tmp_path / "target", **more)],  # type: ignore[arg-type]
+            None,
+            held_back=1,
+        )
+
+    def changes(patches: Patches) -> list[float]:
+        pairs = [patches.sample(step, 0, 24) for step in range(80)]
+        return [255 * float((degraded - clean).square().mean().sqrt()) for degraded, clean in pairs]
+
+    saved, grained = patches(resaved=0.5), patches(grain=20)
+    assert 25 < sum(change > 0 for change in changes(saved)) < 55
+    found = [change for change in changes(grained) if change > 0]
+    assert 25 < len(found) < 55
+    assert min(found) < 4
+    assert 15 < max(found) < 20
+    for held_back in (saved, grained):
+        assert torch.equal(*held_back.whole(0, 24, {})[1:])
 
 
 def test_sources_refuse_what_they_cannot_do(tmp_path: Path) -> None:
@@ -136,6 +151,8 @@ def test_sources_refuse_what_they_cannot_do(tmp_path: Path) -> None:
     for colours in (-0.1, float("nan")):
         with pytest.raises(UsageError, match=r"colours=\S+ .* 0 or more"):
             Source(clean=tmp_path, colours=colours)
+    with pytest.raises(UsageError, match=r"grain=-1 .* 0 or more"):
+        Source(clean=tmp_path, grain=-1)
     with pytest.raises(UsageError, match=r"resaved=2 .* a probability"):
         Source(clean=tmp_path, resaved=2)
     with pytest.raises(UsageError, match="pairs are finished"):

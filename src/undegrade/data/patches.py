@@ -51,6 +51,8 @@ class Source:
             for example), see ``augment.recolour``. Few scenes are not learnt by heart so.
         collage: how often a second picture with a depth map is laid into the first in training, see
             ``augment.collage``.
+        grain: sigma in levels of 0..255 up to which Gaussian noise is added to the degraded picture in training, in
+            half of the samples. Cameras have noise, and to take haze or blur away makes it stronger.
         resaved: how often the degraded picture becomes a JPEG file in training before it is seen, see
             ``augment.resave``; photographs are spoilt first and saved after.
         weight: how often this ingredient is drawn, relative to the others.
@@ -68,6 +70,7 @@ class Source:
     saturation: tuple[float, float] = (1.0, 1.0)
     colours: float = 0.0
     collage: float = 0.0
+    grain: float = 0.0
     resaved: float = 0.0
     weight: float = 1.0
     optional: bool = False
@@ -86,6 +89,8 @@ class Source:
             raise UsageError(f"colours={self.colours} of a source: must be 0 or more")
         if not 0 <= self.collage <= 1 or (self.collage and self.depth is None):
             raise UsageError(f"collage={self.collage} of a source: a probability, 0-1, where there is 'depth'")
+        if not self.grain >= 0:
+            raise UsageError(f"grain={self.grain} of a source: must be 0 or more")
         if not 0 <= self.resaved <= 1:
             raise UsageError(f"resaved={self.resaved} of a source: a probability, 0-1")
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
@@ -192,6 +197,9 @@ class Patches:
         if source.collage and float(torch.rand((), generator=generator)) < source.collage:
             planes = collage(planes, self._cut(self._draw(group, generator), size + 2 * margin, generator), generator)
         degraded, clean = self._pair(picture, planes, margin, generator, colours=source.colours)
+        if source.grain and float(torch.rand((), generator=generator)) < 0.5:
+            sigma = source.grain / 255 * torch.rand((), generator=generator)
+            degraded = (degraded + sigma * torch.randn(degraded.shape, generator=generator)).clamp(0, 1)
         if source.resaved and float(torch.rand((), generator=generator)) < source.resaved:
             degraded = resave(degraded, generator)
         return degraded, clean
