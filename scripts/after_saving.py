@@ -1,0 +1,88 @@
+"""What a remover still wins when the spoilt picture has been saved, is noisy, or is grey.
+
+    python scripts/after_saving.py PACK RECIPE [--weights FILE] [KEY=VALUE...]
+
+The pictures that the recipe holds back are spoilt as in its validation, and restored as they are and after each change.
+A figure is the gain over the spoilt picture, in dB over RGB; sources that are clean already are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+import undegrade
+from undegrade import tasks
+from undegrade.data.patches import sample_generator
+from undegrade.engine.recipe import Recipe
+from undegrade.engine.run import open_patches
+from undegrade.ops.colour import rgb_to_ycbcr
+from undegrade.ops.jpeg import round_trip
+from undegrade.weights.checkpoint import read
+
+
+def grained(sigma: float) -> Callable[[Tensor], Tensor]:
+    """Noise of a camera that is a good one, in 8 bits."""
+
+    def add(pixels: Tensor) -> Tensor:
+        noise = torch.randn(pixels.shape, generator=sample_generator(0, round(sigma)))
+        return ((pixels + sigma / 255 * noise).clamp(0, 1) * 255).round() / 255
+
+    return add
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Three channels of luma."""
+    return rgb_to_ycbcr(pixels)[:1].expand_as(pixels)
+
+
+CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
+    "as it is": lambda pixels: pixels,
+    "JPEG 95": lambda pixels: round_trip(pixels, 95),
+    "JPEG 85": lambda pixels: round_trip(pixels, 85),
+    "JPEG 70": lambda pixels: round_trip(pixels, 70),
+    "sigma 3": grained(3),
+    "sigma 6": grained(6),
+    "grey": grey,
+}
+
+
+def psnr(one: Tensor, other: Tensor) -> float:
+    """In dB, of pictures in 0..1."""
+    return float(-10 * (one.clamp(0, 1) - other).square().mean().clamp(min=1e-10).log10())
+
+
+def main() -> None:
+    """Print one line: every change and what is won."""
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("pack", type=Path, help="folder with train, train_extra, train_pairs, depth and kernels")
+    words.add_argument("recipe")
+    words.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
+    words.add_argument("--weights", type=Path, help="a file instead of the one in the package")
+    told = words.parse_intermixed_args()
+    recipe = Recipe.load(told.recipe, [f"data={told.pack}", *told.changes])
+    patches = open_patches(recipe, tasks.get(recipe.task))
+    restorer = undegrade.load(Path(told.recipe).stem, device="cpu")
+    if told.weights is not None:
+        restorer.backend.module.load_state_dict(read(told.weights).entries)
+    gains: dict[str, list[float]] = {name: [] for name in CHANGES}
+    for strength in recipe.validate_at or ({},):
+        for index, picture in enumerate(patches.validation):
+            if picture.source.inputs is not None and picture.source.inputs == picture.source.targets:
+                continue
+            _, degraded, clean = patches.whole(index, 320, strength)
+            for name, change in CHANGES.items():
+                spoilt, target = change(degraded), grey(clean) if change is grey else clean
+                with torch.inference_mode():
+                    restored = restorer.tensor(spoilt[None])[0]
+                gains[name].append(psnr(restored, target) - psnr(spoilt, target))
+    print(f"{len(gains['as it is'])} pictures:", ", ".join(f"{n} {fmean(won):+.2f}" for n, won in gains.items()))
+
+
+if __name__ == "__main__":
+    main()
