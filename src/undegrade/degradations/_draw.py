@@ -33,9 +33,9 @@ def chance(generator: torch.Generator, probability: float) -> bool:
     """True with this probability; always draws, so that the stream does not depend on it.
 
     Raises:
-        UsageError: the probability is no number.
+        UsageError: the probability is no number in 0-1.
     """
-    if not isinstance(probability, Real):
+    if not isinstance(probability, Real) or not 0 <= probability <= 1:
         raise UsageError(f"{probability!r}: a probability is needed, a number in 0-1")
     return uniform(generator, 0.0, 1.0) < probability
 
