@@ -215,11 +215,11 @@ def found(diagnosis: Diagnosis) -> list[str]:
 def test_faults_are_taken_away_in_the_opposite_order_of_how_they_came() -> None:
     judge = Sure("dehazing", denoising=2, jpeg_artifacts=3, motion_deblurring=1)
     diagnosis = diagnose(Picture(coffee()), judge)
-    assert found(diagnosis) == ["jpeg_artifacts", "denoising", "motion_deblurring", "dehazing"]
-    assert [dict(finding.parameters) for finding in diagnosis.findings] == [{"quality": 42}, {"sigma": 8}, {}, {}]
+    assert found(diagnosis) == ["denoising", "jpeg_artifacts", "motion_deblurring", "dehazing"]
+    assert [dict(finding.parameters) for finding in diagnosis.findings] == [{"sigma": 8}, {"quality": 42}, {}, {}]
     assert diagnosis.main is diagnosis.findings[-1]
     assert diagnosis.main.confidence == pytest.approx(diagnosis.wrong) == pytest.approx(0.9, abs=0.03)
-    assert diagnosis.summary.startswith("jpeg_artifacts (quality 42), denoising (sigma 8), motion_deblurring")
+    assert diagnosis.summary.startswith("denoising (sigma 8), jpeg_artifacts (quality 42), motion_deblurring")
 
 
 def test_of_rivals_the_main_one_counts_or_the_more_certain() -> None:

@@ -43,15 +43,18 @@ CODED = 75
 
 BLOCKS = "jpeg_artifacts"
 ORDER = (
-    BLOCKS,
     "denoising",
+    BLOCKS,
     "motion_deblurring",
     "defocus_deblurring",
     "deraining",
     "desnowing",
     "dehazing",
 )
-"""Faults are taken away in the opposite order of how they came: the file, the sensor, the lens, the weather."""
+"""Faults are taken away in the opposite order of how they came: the sensor and the file, the lens, the weather.
+
+Noise goes before the blocks: the denoiser has seen noise in JPEG files, while the JPEG cleaner takes it for texture.
+"""
 
 RIVALS = (
     ("motion_deblurring", "defocus_deblurring"),
