@@ -1,4 +1,4 @@
-"""Denoising: takes Gaussian noise out of colour and grey pictures."""
+"""Denoising: takes the noise of sensors out of colour and grey pictures."""
 
 from __future__ import annotations
 
