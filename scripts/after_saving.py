@@ -27,7 +27,7 @@ from undegrade.weights.checkpoint import read
 
 
 def grained(sigma: float) -> Callable[[Tensor], Tensor]:
-    """Noise of a camera that is a good one, in 8 bits."""
+    """Adds Gaussian noise, the same in every run, and rounds to 8 bits."""
 
     def add(pixels: Tensor) -> Tensor:
         noise = torch.randn(pixels.shape, generator=sample_generator(0, round(sigma)))
