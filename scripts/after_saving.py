@@ -19,8 +19,10 @@ from torch import Tensor
 import undegrade
 from undegrade import tasks
 from undegrade.data.patches import sample_generator
+from undegrade.degradations._draw import round8
 from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import open_patches
+from undegrade.metrics.psnr import psnr
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.jpeg import round_trip
 from undegrade.weights.checkpoint import read
@@ -31,7 +33,7 @@ def grained(sigma: float) -> Callable[[Tensor], Tensor]:
 
     def add(pixels: Tensor) -> Tensor:
         noise = torch.randn(pixels.shape, generator=sample_generator(0, round(sigma)))
-        return ((pixels + sigma / 255 * noise).clamp(0, 1) * 255).round() / 255
+        return round8(pixels + sigma / 255 * noise)
 
     return add
 
@@ -50,11 +52,6 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
     "sigma 6": grained(6),
     "grey": grey,
 }
-
-
-def psnr(one: Tensor, other: Tensor) -> float:
-    """In dB, of pictures in 0..1."""
-    return float(-10 * (one.clamp(0, 1) - other).square().mean().clamp(min=1e-10).log10())
 
 
 def main() -> None:
@@ -80,7 +77,7 @@ def main() -> None:
                 spoilt, target = change(degraded), grey(clean) if change is grey else clean
                 with torch.inference_mode():
                     restored = restorer.tensor(spoilt[None])[0]
-                gains[name].append(psnr(restored, target) - psnr(spoilt, target))
+                gains[name].append(psnr(restored.clamp(0, 1), target) - psnr(spoilt.clamp(0, 1), target))
     print(f"{len(gains['as it is'])} pictures:", ", ".join(f"{n} {fmean(won):+.2f}" for n, won in gains.items()))
 
 
