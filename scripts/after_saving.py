@@ -3,7 +3,8 @@
     python scripts/after_saving.py PACK RECIPE [--weights FILE] [KEY=VALUE...]
 
 The pictures that the recipe holds back are spoilt as in its validation, and restored as they are and after each change.
-A figure is the gain over the spoilt picture, in dB over RGB; sources that are clean already are left out.
+A figure is the gain over the spoilt picture, for super-resolution over its bicubic enlargement, in dB over RGB; sources
+that are clean already are left out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,15 @@ from undegrade.engine.run import open_patches
 from undegrade.metrics.psnr import psnr
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.jpeg import round_trip
+from undegrade.ops.resize import imresize
 from undegrade.weights.checkpoint import read
+
+
+def gain(restored: Tensor, spoilt: Tensor, clean: Tensor) -> float:
+    """dB won over the spoilt picture, enlarged where the clean one is larger."""
+    if spoilt.shape != clean.shape:
+        spoilt = imresize(spoilt, size=(clean.shape[-2], clean.shape[-1]))
+    return psnr(restored.clamp(0, 1), clean) - psnr(spoilt.clamp(0, 1), clean)
 
 
 def grained(sigma: float) -> Callable[[Tensor], Tensor]:
@@ -77,7 +86,7 @@ def main() -> None:
                 spoilt, target = change(degraded), grey(clean) if change is grey else clean
                 with torch.inference_mode():
                     restored = restorer.tensor(spoilt[None])[0]
-                gains[name].append(psnr(restored.clamp(0, 1), target) - psnr(spoilt.clamp(0, 1), target))
+                gains[name].append(gain(restored, spoilt, target))
     print(f"{len(gains['as it is'])} pictures:", ", ".join(f"{n} {fmean(won):+.2f}" for n, won in gains.items()))
 
 
