@@ -23,6 +23,7 @@ from train_fused import errors, plain
 
 import undegrade
 from undegrade.engine.loop import train
+from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import Run
 from undegrade.networks.layers import naf
 
@@ -104,7 +105,11 @@ def compiled() -> Callable[[naf.NAFBlock, Tensor], Tensor]:
 
 
 def reused(batches: Callable[[Run], Iterator[Pair]]) -> Callable[[Run], Iterator[Pair]]:
-    """`Run.batches` with every batch twice, the second time mirrored."""
+    """`Run.batches` with every batch twice, the second time mirrored.
+
+    Data then advance at half the pace of steps, so that only phases by the clock end in time, and a run that goes on
+    after a stop meets other batches than one that had not stopped.
+    """
 
     def twice(run: Run) -> Iterator[Pair]:
         waiting: deque[Pair] = deque()
@@ -163,6 +168,8 @@ def main() -> None:
         parser.error("name a recipe, or say --compare")
     naf.NAFBlock.forward = compiled()  # type: ignore[method-assign]
     if wish.reuse:
+        if Recipe.load(wish.recipe, wish.changes).max_minutes is None:
+            parser.error("--reuse: phases would come too late; give max_minutes=")
         Run.batches = reused(Run.batches)  # type: ignore[method-assign]
     train(wish.recipe, wish.changes, runs=wish.runs)
 

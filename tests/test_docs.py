@@ -241,10 +241,12 @@ def test_doctests_of_the_pages() -> None:
     assert runner.failures == 0
 
 
-@pytest.mark.parametrize("module", ["undegrade", "undegrade.api"])
+@pytest.mark.parametrize("module", ["undegrade", "undegrade.data.prepare"])
 def test_doctests_of_the_code(module: str) -> None:
     __import__(module)
-    assert doctest.testmod(sys.modules[module]).failed == 0
+    result = doctest.testmod(sys.modules[module])
+    assert result.failed == 0
+    assert result.attempted > 0
 
 
 TASKS = sorted(name for name in undegrade.list_tasks() if name != "auto")

@@ -7,6 +7,7 @@ import inspect
 import pytest
 
 import undegrade
+from undegrade import api
 from undegrade.core.errors import UnknownNameError, UsageError
 
 NAMES = {
@@ -79,3 +80,9 @@ def test_names_that_are_no_text_are_unknown():
     for call in (undegrade.create_network, undegrade.list_presets, undegrade.weights_card):
         with pytest.raises(UnknownNameError, match=r"unknown .* '5': there are"):
             call(5)
+
+
+def test_the_functions_of_the_api_are_all_listed():
+    own = {name for name, value in vars(api).items() if inspect.isfunction(value) and value.__module__ == api.__name__}
+    assert sorted(api.__all__) == sorted(name for name in own if not name.startswith("_"))
+    assert set(api.__all__) >= {name for name in undegrade.__all__ if inspect.isfunction(getattr(undegrade, name))}

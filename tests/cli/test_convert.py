@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
-from undegrade import cli, create_network, load_network
+from undegrade import cli, convert, create_network, load_network, weights_card
+from undegrade.core.errors import UsageError
+from undegrade.weights.card import WeightsCard
 
 
 def test_convert(tmp_path, capsys):
@@ -27,3 +30,23 @@ def test_errors_are_one_line(tmp_path, capsys):
     assert error.count("\n") == 1
     assert cli.run(["convert", str(tmp_path / "x.pth"), "-o", str(tmp_path / "y.pth")]) == 2
     assert not list(tmp_path.glob("y*"))
+
+
+def test_what_a_card_says_is_taken_over(tmp_path):
+    before = weights_card("denoising_fast")
+    convert("denoising_fast", tmp_path / "copy.safetensors", licence="MIT")
+    after = WeightsCard.from_toml((tmp_path / "copy.toml").read_text("utf-8"))
+    assert (after.id, after.file, after.licence) == ("copy", "copy.safetensors", "MIT")
+    for name in ("task", "title", "origin", "padding", "parameters", "limits", "training", "scores", "preset"):
+        assert getattr(after, name) == getattr(before, name)
+    convert("denoising_fast", tmp_path / "half.safetensors", dtype=torch.float16)
+    assert WeightsCard.from_toml((tmp_path / "half.toml").read_text("utf-8")).scores == ()
+
+
+def test_a_card_does_not_stand_in_for_its_file(tmp_path):
+    convert("denoising_fast", tmp_path / "copy.safetensors")
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    for source in ("copy.toml", "copy.safetensors"):
+        with pytest.raises(UsageError, match="give another name"):
+            convert(tmp_path / source, tmp_path / "copy.safetensors")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -98,3 +98,17 @@ def test_wrong_calls_are_one_line(words, status, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_figures_replace_no_picture_and_are_refused_before_the_work(rain, tmp_path, capsys):
+    picture = next((rain / "input").iterdir())
+    before = picture.read_bytes()
+    for name, words in ((picture, "the name of a picture"), (tmp_path, "is a folder")):
+        for command in (arguments(rain), ["data", "check", str(rain / "input")], ["bench"], ["calibrate", str(rain)]):
+            assert run([*command, "--json", str(name)]) == 2
+            out, err = capsys.readouterr()
+            assert words in err
+            assert not out
+    assert run(["calibrate", str(rain), "--markdown", str(picture)]) == 2
+    assert "--markdown" in capsys.readouterr().err
+    assert picture.read_bytes() == before

@@ -269,7 +269,7 @@ def test_a_report_replaces_nothing_and_is_refused_before_the_work(
         plain: "would replace",
         tmp_path / "m.db": "would replace",
         tmp_path: "is a folder",
-        tmp_path / "none/r.json": "no such folder",
+        plain / "r.json": "cannot be written",
         tmp_path / f"{'n' * 300}.json": "cannot be written (File name too long)",
     }.items():
         command = ["restore", str(source), str(plain), "--json", str(report), "--manifest", str(tmp_path / "m.db")]

@@ -64,6 +64,14 @@ def test_everything_that_can_be_wrong(tmp_path, save):
     assert json.loads(json.dumps(report.to_dict()))["faults"] == 5
 
 
+def test_pictures_that_need_an_extra_are_told(tmp_path, save):
+    save("a.png")
+    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    report = check_data(tmp_path)
+    assert kinds(report) == ["corrupt"]
+    assert report.pairs == 2
+
+
 def test_many_to_one_is_told_but_no_fault(tmp_path, save):
     for level in (1, 2, 3):
         save(f"hazy/7_{level}.png", seed=level)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from undegrade import tasks
 from undegrade.core.errors import InputError
 from undegrade.data.augment import augment
 from undegrade.data.patches import Patches, Source, _Cache
@@ -88,6 +89,13 @@ def test_pictures_smaller_than_the_patch_are_mirrored(tmp_path: Path) -> None:
     assert is_in(patch, picture[:, rows])
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 40), (40, 1), (1, 1)])
+def test_a_line_of_pixels_is_repeated(tmp_path: Path, height: int, width: int) -> None:
+    picture = save(noise(height, width), tmp_path / "a.png")
+    _, patch = Patches([Source(clean=tmp_path)], same, augmentation="none").sample(0, 0, 16)
+    assert is_in(patch, picture.expand(3, max(height, 16), max(width, 16)))
+
+
 def test_pairs_are_cut_and_turned_together(tmp_path: Path) -> None:
     target = save(noise(24, 30) // 2, tmp_path / "gt/a.png")
     save(noise(24, 30) // 2 + 100, tmp_path / "in/a.png")
@@ -120,9 +128,10 @@ def test_zoom_shrinks_a_larger_square(tmp_path: Path) -> None:
     assert 6.8 < drawn[-1] < 8.2
 
 
-def test_depth_comes_with_its_picture_and_is_not_smeared(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("far", "bits"), [(9000, np.uint16), (200, np.uint8)])
+def test_depth_comes_with_its_picture_and_is_not_smeared(tmp_path: Path, far: int, bits: type) -> None:
     save(noise(40, 40), tmp_path / "clean/a.png")
-    depth = (np.random.default_rng(1).integers(0, 2, (40, 40)) * 9000).astype(np.uint16)
+    depth = (np.random.default_rng(1).integers(0, 2, (40, 40)) * far).astype(bits)
     save(depth, tmp_path / "depth/a.png")
     seen = []
 
@@ -133,11 +142,32 @@ def test_depth_comes_with_its_picture_and_is_not_smeared(tmp_path: Path) -> None
     source = Source(clean=tmp_path / "clean", depth=tmp_path / "depth", zoom=(0.5, 0.5))
     Patches([source], keep).sample(0, 0, 16)
     assert seen[0].shape == (1, 16, 16)
-    assert set(seen[0].unique().tolist()) == {0.0, 9000.0}
+    assert set(seen[0].unique().tolist()) == {0.0, far}
     (tmp_path / "depth/a.png").unlink()
     save(depth, tmp_path / "depth/b.png")
     with pytest.raises(InputError, match=r"a\.png: no depth map"):
         Patches([source], keep)
+
+
+def test_depth_is_made_up_for_patches_of_which_nothing_is_known(tmp_path: Path) -> None:
+    save(noise(60, 60), tmp_path / "clean/a.png")
+    depth = np.full((60, 60), 900, np.uint16)
+    depth[:40] = 0
+    save(depth, tmp_path / "depth/a.png")
+    for task in ("dehazing", "defocus_deblurring"):
+        patches = Patches([Source(clean=tmp_path / "clean", depth=tmp_path / "depth")], tasks.get(task).degrade)
+        for step in range(6):
+            degraded, _ = patches.sample(step, 0, 24)
+            assert degraded.isfinite().all()
+
+
+def test_sixteen_bits_are_shrunk_as_eight(tmp_path: Path) -> None:
+    stripes = np.tile(np.array([0, 255], np.uint8), (40, 20))
+    patches = []
+    for name, array in (("eight", stripes), ("sixteen", stripes.astype(np.uint16) * 257)):
+        save(array, tmp_path / name / "a.png")
+        patches.append(Patches([Source(clean=tmp_path / name, zoom=(0.5, 0.5))], same).sample(0, 0, 16)[1])
+    torch.testing.assert_close(*patches, atol=1 / 255, rtol=0)
 
 
 def test_sixteen_bits_keep_their_digits(tmp_path: Path) -> None:

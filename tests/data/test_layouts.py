@@ -47,6 +47,14 @@ def test_patterns_and_rules_make_sense(name):
         assert not part.inputs or "*" in part.inputs
 
 
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("gopro", 1111), ("dpdd", 76), ("csd", 2000), ("its", 500), ("hide", 2025), ("div2k", 100), ("dpdd-demo", 0)],
+)
+def test_the_number_of_test_pictures(name, count):
+    assert layouts.get(name).tested == count
+
+
 def test_benchmarks_of_the_tasks_are_layouts():
     for name in tasks.catalog.names():
         for benchmark in tasks.get(name).benchmarks:

@@ -83,6 +83,14 @@ def test_damaged_pictures_are_skipped_and_named(tmp_path):
     assert "not a picture" in done.skipped["text"]
 
 
+def test_pictures_that_need_an_extra_are_skipped_and_named(tmp_path):
+    save(tmp_path / "clean/a.png", noise(20, 20))
+    (tmp_path / "clean/phone.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    done = prepare_data(tmp_path / "clean", tmp_path / "out", crop=8)
+    assert done.files > 0
+    assert list(done.skipped) == ["phone"]
+
+
 def test_all_kinds_of_pictures_become_eight_bits(tmp_path):
     grey = save(tmp_path / "clean/deep.png", np.array([[0, 65535], [257 * 100, 257 * 7]], np.uint16))
     clear = save(tmp_path / "clean/clear.png", np.dstack([noise(2, 2), np.zeros((2, 2), np.uint8)]))

@@ -96,6 +96,14 @@ def test_numbers_as_text_and_of_numpy_and_auto() -> None:
     assert api.degrade(flat, "sr", scale="4").shape == (3, 16, 16)
 
 
+def test_a_folder_may_be_called_like_a_file(folder: Path, tmp_path: Path) -> None:
+    place = tmp_path / "out.v1"
+    place.mkdir()
+    (done,) = api.degrade_files([folder / "cat.png"], place, "denoise", sigma=25)
+    assert (done.target, done.error) == (place / "cat.png", "")
+    assert done.target.is_file()
+
+
 def test_two_inputs_of_one_name(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -201,6 +209,8 @@ def test_wrong_places_and_values(folder: Path, tmp_path: Path, capsys: pytest.Ca
         (["degrade", str(tmp_path / "empty"), "-t", "denoise", "-o", out], 1, "no pictures in"),
         ([*words, "-o", str(tmp_path / "out.png")], 2, "one file for 2 pictures"),
         ([*words, "-o", out, "--set", "clipped=[1"], 2, "--set clipped=[1: the value is neither"),
+        ([*words, "-o", out, "--set", "seed=3"], 2, "--set seed=3: write --seed 3"),
+        ([*words, "-o", out, "--set", "sigma=3"], 2, "--set sigma=3: write --sigma 3"),
         ([*words, "--contact-sheet", str(tmp_path / "sheet.doc")], 2, "end in a picture's suffix"),
         ([*words, "--contact-sheet", str(folder / "cat.png")], 2, "would replace one of the pictures"),
         ([*words, "--contact-sheet", str(tmp_path / "sheet.png"), "--columns", "0"], 2, "columns=0"),

@@ -14,6 +14,9 @@ from undegrade.engine.evaluate import evaluate, samples
 from undegrade.metrics import protocol
 from undegrade.ops.resize import imresize
 
+HEIC = b"\0\0\0\x18ftypheic" + bytes(40)
+"""The head of a picture that needs an extra; it tells of itself, whatever its name says."""
+
 
 def read_picture(path) -> torch.Tensor:
     return read(path).pixels
@@ -162,14 +165,16 @@ def test_grey_meets_colour(tmp_path):
 
 def test_failures_are_named_and_the_others_scored(sets, tmp_path):
     for folder in ("in", "gt"):
-        for name in ("badge", "face"):
+        for name in ("badge", "face", "phone"):
             write_picture(tmp_path / folder / f"{name}.png", read_picture(sets / f"clean/{name}.png"))
     write_picture(tmp_path / "in/small.png", torch.rand(3, 40, 40))
     write_picture(tmp_path / "gt/small.png", torch.rand(3, 41, 40))
     (tmp_path / "in/face.png").write_bytes(b"broken")
+    (tmp_path / "in/phone.png").write_bytes(HEIC)
     report = evaluate("deraining", inputs=tmp_path / "in", targets=tmp_path / "gt", weights="none")
     assert [image.name for image in report.images] == ["badge"]
     assert "face.png" in report.failed["face"]
+    assert report.failed["phone"]
     assert "40x40 and the target 40x41" in report.failed["small"]
     (tmp_path / "in/badge.png").unlink()
     with pytest.raises(InputError, match="no picture could be scored"):

@@ -91,6 +91,18 @@ def test_sheet_of_a_run(run: Path, tmp_path: Path) -> None:
     assert size(tmp_path / "out" / "short.sheet.png") == (3 * (84 + 4), 60 + 4)
 
 
+def test_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path) -> None:
+    Image.fromarray(skimage.data.astronaut()[:60, :90]).save(tmp_path / "a.png")
+    (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
+    again = shutil.copytree(run, tmp_path / "second/short")
+    out = tmp_path / "out"
+    assert cli.run(["report", str(run), str(again), "--pictures", str(tmp_path / "a.png"), "-o", str(out)]) == 0
+    assert {path.name for path in out.glob("*.sheet.png")} == {"short.sheet.png", "second-short.sheet.png"}
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "<h2>second-short</h2>" in page
+    assert "<!-- second-short -->" in texts(out / "curves.svg")
+
+
 def test_runs_without_weights_have_no_sheet(run: Path, tmp_path: Path) -> None:
     Image.fromarray(skimage.data.astronaut()[:60, :90]).save(tmp_path / "a.png")
     shutil.copytree(run, run.with_name("begun"))

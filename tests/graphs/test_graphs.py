@@ -10,6 +10,7 @@ import small
 import torch
 from torch import Tensor
 
+import undegrade
 from undegrade.core.errors import MissingExtraError, UnknownNameError, UsageError, WeightsError
 from undegrade.graphs import _forms, catalog, openvino
 from undegrade.graphs._graph import Graph
@@ -110,6 +111,21 @@ def test_a_file_holds_its_check(tmp_path, kind, name, dtype):  # CCNet takes hal
     assert len({check.shape for check in done.checks}) == 4
     assert max(check.difference for check in done.checks) < (1e-5 if dtype == "float32" else 1e-2)
     assert min(check.psnr for check in done.checks) > 50
+
+
+def test_an_export_replaces_neither_its_weights_nor_a_folder(tmp_path):
+    pytest.importorskip("openvino")
+    checkpoint = tmp_path / "model.bin"
+    torch.save(undegrade.load_network("super_resolution_x2_fast").state_dict(), checkpoint)
+    before = checkpoint.read_bytes()
+    wish = {"network": "nafsr", "preset": "nafsr_x2", "task": "super_resolution"}
+    with pytest.raises(UsageError, match=r"model\.bin: is what the export is made from"):
+        exporting.export(checkpoint, tmp_path / "model.xml", **wish)
+    assert checkpoint.read_bytes() == before
+    (tmp_path / "other.bin").mkdir()
+    with pytest.raises(UsageError, match=r"other\.bin: is a folder"):
+        exporting.export(checkpoint, tmp_path / "other.xml", **wish)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.bin", "other.bin"]
 
 
 def test_an_onnx_file_tells_its_channels_and_what_is_dynamic(tmp_path):

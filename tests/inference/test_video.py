@@ -238,8 +238,14 @@ def test_refusals(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.mp4", "clip.mkv"]
     with pytest.raises(InputError, match="no such file"):
         restore_video(tmp_path / "none.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="replace"):
-        target_of(source, source)
+    before = source.read_bytes()
+    (tmp_path / "link.mkv").symlink_to(source)
+    for target in (source, tmp_path / "link.mkv"):
+        with pytest.raises(UsageError, match="replace"):
+            target_of(source, target)
+        with pytest.raises(UsageError, match="replace"):
+            restore_video(source, target, Darker())  # type: ignore[arg-type]
+    assert source.read_bytes() == before
     with pytest.raises(UsageError, match=r"\.mkv holds everything"):
         target_of(source, tmp_path / "out.avi")
     assert target_of("a/clip.AVI") == Path("a/clip.restored.mkv")

@@ -57,6 +57,21 @@ def test_values_beyond_float16_keep_their_width(tmp_path):
         Restorer.from_module(net, spec, config).save_pretrained(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "text"), [("README.md", "# My project\n"), ("pyproject.toml", "[project]\n")])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, name, text):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=f"{name} of something else"):
+        undegrade.load("denoising").save_pretrained(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text(encoding="utf-8") == text
+
+
+def test_a_folder_is_saved_to_again(tmp_path):
+    for _ in range(2):
+        undegrade.load("denoising").save_pretrained(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_a_folder_that_is_none(tmp_path, folder):
     with pytest.raises(WeightsError, match="no such folder"):
         undegrade.from_pretrained(tmp_path / "none")

@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from undegrade.cli._report import write_report
 from undegrade.cli._signals import status_of
-from undegrade.core.errors import InputError
 from undegrade.core.names import printable
-from undegrade.core.replacing import replacing
 
-__all__ = ["Watch", "write_report"]
-
-
-def write_report(path: Path, write: Callable[[TextIO], object]) -> None:
-    """Lets ``write`` write to a file that appears when it is whole, or to stdout for ``-``.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    if str(path) == "-":
-        write(sys.stdout)
-        return
-    through = path.exists() and not path.is_file()  # a pipe, for example of a shell's >(jq)
-    try:
-        with nullcontext(path) if through else replacing(path) as place, place.open("w", encoding="utf-8") as file:
-            write(file)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+__all__ = ["Watch"]
 
 
 class Watch:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli._report import check_report, write_report
 from undegrade.core.errors import UsageError
 
 
@@ -37,6 +38,7 @@ def command(
 
     from undegrade import api
 
+    check_report(json_file)
     sides = _size(size)
     out = Console(stderr=str(json_file) == "-", highlight=False, markup=False, soft_wrap=True)
     line = "{:<26}{:<10}{:<10}{:>9}{:>9}{:>9}{:>9}{:>8}".format
@@ -70,12 +72,8 @@ def command(
             f"{verdict} the aim of {report['aim_seconds_per_megapixel']:g}"
         )
     if json_file is not None:
-        text = json.dumps(report, indent=1)
-        if str(json_file) == "-":
-            print(text)
-        else:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            json_file.write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(report, indent=1) + "\n"
+        write_report(json_file, lambda file: file.write(text))
     return 1 if report["failed"] else 0
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
+
+from undegrade.cli._report import check_report, write_report
 
 __all__ = ["command"]
 
@@ -22,17 +25,20 @@ def command(
     """Degrade the pictures of a data folder and set their PSNR beside the figures of the literature."""
     from undegrade import api
 
+    check_report(json_file)
+    check_report(markdown, [json_file], "--markdown")
     quiet = str(json_file) == "-"
     calibration = api.calibrate(data, tasks=task or (), seed=seed, progress=None if quiet else _print)
-    text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False)
-    if quiet:
-        typer.echo(text)
-    for path, content in ((None if quiet else json_file, text + "\n"), (markdown, calibration.to_markdown())):
+    text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    for path, content in ((json_file, text), (markdown, calibration.to_markdown())):
         if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content, encoding="utf-8")
+            write_report(path, partial(_put, content))
     for name in calibration.missing:
         typer.echo(f"undegrade: {data / name}: not there, left out", err=True)
+
+
+def _put(content: str, file: TextIO) -> None:
+    file.write(content)
 
 
 def _print(row: Any) -> None:

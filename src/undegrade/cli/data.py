@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from undegrade.cli._report import check_report, write_report
+
 command = typer.Typer(no_args_is_help=True, help="Check, prepare and list data sets.")
 
 Root = Annotated[Path | None, typer.Argument(help="Folder of a known data set (with --set), or of clean pictures.")]
@@ -37,6 +39,7 @@ def check(
     """Find unpaired, corrupt, wrong-size, many-to-one and doubled pictures. Exit status 1 if there are faults."""
     from undegrade import api
 
+    check_report(json_file)
     report = api.check_data(
         root,
         inputs=inputs,
@@ -48,13 +51,11 @@ def check(
         min_size=min_size,
         recursive=recursive,
     )
-    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
-    if json_file is not None and str(json_file) == "-":
-        print(text)
-        return 1 if report.faults else 0
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        write_report(json_file, lambda file: file.write(text))
+    if str(json_file) == "-":
+        return 1 if report.faults else 0
     for finding in report.findings:
         print(f"{'fault' if finding.fault else 'note'}: {finding.kind}: {finding.message}")
     sizes = ""

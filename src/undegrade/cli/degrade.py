@@ -10,6 +10,7 @@ import typer
 from undegrade.cli._pairs import pairs
 from undegrade.core.errors import UsageError
 from undegrade.core.names import same_file
+from undegrade.core.replacing import replacing
 
 __all__ = ["command"]
 
@@ -40,17 +41,20 @@ def command(
     columns: Annotated[int, typer.Option(help="Degraded versions in a row of the contact sheet.")] = 4,
 ) -> int:
     """Make degraded versions of clean pictures. The same seed and file name give the same result."""
+    from PIL import Image
+
     from undegrade import api
 
     if output is None and contact_sheet is None:
         raise UsageError("nowhere to write: give -o FOLDER, or --contact-sheet FILE")
     wish: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
-    wish |= pairs(strength)
+    wish |= pairs(strength, own={*wish, "task", "output", "seed", "contact_sheet", "beside", "columns"})
     if contact_sheet is not None:
         _refuse_sheet(contact_sheet, [*paths, *(beside or ())])
         sheet = api.contact_sheet(paths, task, beside=beside or (), columns=columns, seed=seed, **wish)
         contact_sheet.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(contact_sheet)
+        with replacing(contact_sheet) as part:
+            sheet.save(part, format=Image.registered_extensions()[contact_sheet.suffix.lower()])
         typer.echo(contact_sheet)
     failed = 0
     if output is not None:

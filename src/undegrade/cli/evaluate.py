@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from undegrade.cli._pairs import pairs
+from undegrade.cli._report import check_report, write_report
 from undegrade.cli.restore import tile_of
 
 
@@ -44,7 +45,8 @@ def command(
     """Score restored pictures against their targets, and the untouched inputs beside them."""
     from undegrade import api
 
-    quiet = json_file is not None and str(json_file) == "-"
+    check_report(json_file)
+    quiet = str(json_file) == "-"
     own = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
     table = _Table(quiet)
     how: dict[str, Any] = {
@@ -65,16 +67,13 @@ def command(
     parameters = pairs(settings, own={"task", *how, *own})
     parameters |= {name: value for name, value in own.items() if value is not None}
     report = api.evaluate(task, **how, **parameters)
-    text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
-    if quiet:
-        print(text)
-    else:
+    if json_file is not None:
+        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        write_report(json_file, lambda file: file.write(text))
+    if not quiet:
         table.end(report)
         if paper:
             _beside(report)
-        if json_file is not None:
-            json_file.parent.mkdir(parents=True, exist_ok=True)
-            json_file.write_text(text + "\n", encoding="utf-8")
     for name, why in report.failed.items():
         typer.echo(f"undegrade: {name}: {why}", err=True)
     return 1 if report.failed else 0

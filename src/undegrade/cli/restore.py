@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf
@@ -15,10 +13,9 @@ import typer
 
 from undegrade.cli import _clips, _signals
 from undegrade.cli._pairs import pairs
-from undegrade.cli._watch import Watch, write_report
+from undegrade.cli._report import check_report, write_report
+from undegrade.cli._watch import Watch
 from undegrade.core.errors import UsageError
-from undegrade.core.formats import SUFFIXES
-from undegrade.core.names import same_file
 
 
 def command(
@@ -78,8 +75,7 @@ def command(
     if max_memory is not None and max_memory < 1:
         raise UsageError(f"--max-memory {max_memory}: a positive number of MB")
     plan = {"recursive": recursive, "keep_format": keep_format, "shard": api.parse_shard(shard) if shard else None}
-    if json_file is not None:
-        _check_report(json_file, [*paths, *([] if manifest is None else [manifest])])
+    check_report(json_file, [*paths, manifest])
     clips = [path for path in paths if api.is_video(path)]
     if clips and (manifest or shard or engine != "auto"):
         raise UsageError(
@@ -144,31 +140,6 @@ def command(
             options |= {"device": device, "backend": backend, "dtype": dtype}
             watch.write(json_file, **about, options=options, before=record.before if record else 0)
     return max(status, failed)
-
-
-def _check_report(path: Path, others: Sequence[str | Path]) -> None:
-    """Refuses a report that would replace a picture or cannot be written, before hours are spent.
-
-    Raises:
-        UsageError: so it is.
-    """
-    from undegrade import api
-
-    if str(path) == "-":
-        return
-    if path.suffix.lower() in SUFFIXES or api.is_video(path):
-        raise UsageError(f"--json {path}: is the name of a picture: give one that ends in .json")
-    try:
-        if path.is_dir():
-            raise UsageError(f"--json {path}: is a folder: give a file in it")
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"--json {path}: there is no such folder")
-        if any(path.absolute() == Path(other).absolute() or same_file(path, Path(other)) for other in others):
-            raise UsageError(f"--json {path}: would replace what this call reads or records: give another file")
-        if path.is_file() or not path.exists():  # else a pipe or a device
-            tempfile.TemporaryFile(dir=path.absolute().parent).close()
-    except OSError as error:
-        raise UsageError(f"--json {path}: cannot be written ({error.strerror or error})") from error
 
 
 def _opened(path: Path | None, settings: dict[str, Any], retry: bool) -> AbstractContextManager[Any]:

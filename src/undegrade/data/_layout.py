@@ -58,6 +58,12 @@ class Layout:
     checked: bool = True
     kind: Literal["pairs", "clean"] = field(init=False)
 
+    @property
+    def tested(self) -> int:
+        """Usual number of test pictures: of ``test``, else of another split that is no training set; 0 if unknown."""
+        counts = [part.count for name, part in self.parts.items() if not name.startswith("train")]
+        return (self.parts["test"].count if "test" in self.parts else 0) or next(filter(None, counts), 0)
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", "pairs" if any(part.inputs for part in self.parts.values()) else "clean")
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from undegrade.core.errors import InputError
+from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.image import load_rgb
 from undegrade.data.folders import Key, Matching, Pair, listed
 from undegrade.data.locate import locate
@@ -131,8 +130,7 @@ def check_matching(matching: Matching, scale: int = 1, min_size: int = 0, border
         border: pixels by which targets are larger on every side (raw SOTS labels).
     """
     files = {pair.input for pair in matching.pairs} | {pair.target for pair in matching.pairs}
-    with ThreadPoolExecutor() as pool:  # decoding releases the interpreter lock
-        looked = dict(zip(files, pool.map(_look, files), strict=True))
+    looked = {file: _look(file) for file in files}
     findings = [
         *_partners(matching),
         *_unreadable(looked),
@@ -148,7 +146,7 @@ def check_matching(matching: Matching, scale: int = 1, min_size: int = 0, border
 def _look(file: Path) -> _Looked:
     try:
         array = load_rgb(file)
-    except InputError as error:
+    except (InputError, MissingExtraError) as error:
         return _Looked(error=str(error))
     digest = hashlib.sha256(array.tobytes()).digest()
     return _Looked((array.shape[1], array.shape[0]), digest)

@@ -26,6 +26,7 @@ from undegrade.core.image import load_rgb
 from undegrade.data.augment import Augmentation, augment, collage, recolour, resave
 from undegrade.data.folders import list_pictures, pair_folders
 from undegrade.ops.colour import rgb_to_ycbcr
+from undegrade.ops.pad import pad
 
 __all__ = ["Degrade", "Patches", "Source", "sample_generator"]
 
@@ -41,7 +42,8 @@ class Source:
         clean: folder of clean pictures, searched with its subfolders.
         inputs, targets: folders of degraded and clean pictures.
         rule: how inputs and targets are paired, a name of ``undegrade.data.folders.RULES``.
-        depth: folder of depth maps with the stems of ``clean``; handed to the degradation as ``depth``.
+        depth: folder of depth maps with the stems of ``clean``; handed to the degradation as ``depth``. For a patch of
+            which nothing is known (0) the degradation makes a depth up.
         zoom: range of factors by which pictures are shrunk before a patch is cut, (0.5, 1) for example; shows more of
             the scene, and hides the blocks of JPEG sources.
         grey: whether the clean pictures are turned grey (full-range luma) before they are degraded.
@@ -208,7 +210,9 @@ class Patches:
         return self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
 
     def _cut(self, picture: _Picture, size: int, generator: Generator) -> list[Tensor]:
-        planes = _crop(self._planes(picture), size, picture.source.zoom, generator)
+        planes = self._planes(picture)
+        averaged = [True] * len(planes) if picture.depth is None else [True, False]
+        planes = _crop(planes, averaged, size, picture.source.zoom, generator)
         return augment(planes, self.augmentation, generator)
 
     def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
@@ -249,7 +253,7 @@ class Patches:
         target = _to_float(planes[0])
         if picture.input is not None:
             return _to_float(planes[1]).contiguous(), target.contiguous()
-        extra = {"depth": planes[1][:1].float()} if picture.depth is not None else {}
+        extra = {"depth": planes[1][:1].float()} if picture.depth is not None and planes[1].any() else {}
         assert self.degrade is not None
         if picture.source.grey:
             target = rgb_to_ycbcr(target)[:1]
@@ -278,7 +282,7 @@ class _Cache:
         pixels: NDArray[Any] = load_rgb(path)
         if pixels.dtype == np.uint16:
             pixels = pixels.astype(np.int32)  # torch cannot flip or pad uint16
-        tensor = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+        tensor = torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
         self.held[path] = tensor
         self.size += tensor.nbytes
         while self.size > self.limit and len(self.held) > 1:
@@ -313,31 +317,31 @@ def _area(file: Path) -> int:
         return math.prod(load_rgb(file).shape[:2])
 
 
-def _crop(planes: list[Tensor], size: int, zoom: tuple[float, float], generator: Generator) -> list[Tensor]:
-    """The same random square of every plane, shrunk by a factor from ``zoom``.
+def _crop(
+    planes: list[Tensor], averaged: Sequence[bool], size: int, zoom: tuple[float, float], generator: Generator
+) -> list[Tensor]:
+    """The same random square of every plane, shrunk by a factor from ``zoom`` as ``_shrink`` does.
 
     Pictures smaller than the square are shrunk less, and mirrored at the bottom and right if they are smaller than
     ``size`` itself.
     """
     factor = zoom[0] + (zoom[1] - zoom[0]) * float(torch.rand((), generator=generator)) if zoom[0] < 1 else 1.0
-    side = max(min(round(size / factor), *planes[0].shape[-2:]), size)
     height, width = planes[0].shape[-2:]
-    while height < side or width < side:
-        pad = (0, min(max(side - width, 0), width - 1), 0, min(max(side - height, 0), height - 1))
-        planes = [F.pad(plane.float(), pad, mode="reflect").to(plane.dtype) for plane in planes]
-        height, width = planes[0].shape[-2:]
+    side = max(min(round(size / factor), height, width), size)
+    planes = [pad(plane, (0, max(side - width, 0), 0, max(side - height, 0))) for plane in planes]
+    height, width = planes[0].shape[-2:]
     top = int(torch.randint(0, height - side + 1, (1,), generator=generator))
     left = int(torch.randint(0, width - side + 1, (1,), generator=generator))
     planes = [plane[..., top : top + side, left : left + side] for plane in planes]
-    return planes if side == size else [_shrink(plane, size) for plane in planes]
+    return planes if side == size else [_shrink(*plane, size) for plane in zip(planes, averaged, strict=True)]
 
 
-def _shrink(plane: Tensor, size: int) -> Tensor:
-    """(C, h, w) integers to (C, size, size): photographs antialiased, 16-bit depth by its nearest value.
+def _shrink(plane: Tensor, averaged: bool, size: int) -> Tensor:
+    """(C, h, w) integers to (C, size, size): photographs antialiased, depth by its nearest value.
 
     Depth maps mark what is unknown with 0, which an average would smear into the scene.
     """
-    if plane.dtype == torch.int32:
+    if not averaged:
         return F.interpolate(plane[None].float(), (size, size), mode="nearest-exact")[0].to(plane.dtype)
     small = F.interpolate(plane[None].float(), (size, size), mode="bilinear", antialias=True, align_corners=False)
     return small[0].round().to(plane.dtype)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from undegrade.core.decode import decode
-from undegrade.core.errors import InputError, UsageError
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.replacing import replacing
 from undegrade.data.folders import Key, Matching, Pair, listed
 from undegrade.data.locate import locate
@@ -108,7 +108,7 @@ def prepare(
                 written += _copy(pair, Path(out))
             else:
                 written += _cut(pair, Path(out), _Cut(crop, stride or crop or 0, scale, border))
-        except InputError as error:
+        except (InputError, MissingExtraError) as error:
             skipped[pair.name] = str(error)
         if progress is not None:
             progress(pair.name)

@@ -131,8 +131,8 @@ def degrade_files(
     sources = _files(paths)
     if not sources:
         raise InputError(f"no pictures in {', '.join(map(str, paths))}: give pictures, or folders that hold some")
-    single = len(sources) == 1 and bool(output.suffix)
-    if output.suffix.lower() in SUFFIXES and not single and not output.is_dir():
+    single = len(sources) == 1 and bool(output.suffix) and not output.is_dir()
+    if len(sources) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
         raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")
     if len({source.stem for source in sources}) < len(sources) and not single:
         raise UsageError(f"two of the inputs have the same name and would share a file in {output}: degrade them apart")

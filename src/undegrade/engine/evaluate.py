@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from undegrade._version import __version__
-from undegrade.core.errors import InputError, UsageError
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
 from undegrade.core.names import same_file
@@ -198,7 +198,7 @@ def evaluate(
         try:
             sample = make()
             image, output = score(sample, restorer, ruler)
-        except (InputError, ValueError) as error:
+        except (InputError, MissingExtraError, ValueError) as error:
             failed[picture] = str(error)
             continue
         scores.append(image)

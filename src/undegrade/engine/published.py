@@ -35,8 +35,8 @@ def published(report: EvalReport) -> list[Comparison]:
     if layout is None:
         return []
     mean, ours = report.mean, report.protocol["name"]
-    count = max(part.count for part in layout.parts.values())
-    made = f"{len(report.images)} of {count} pictures" if count > len(report.images) else "all pictures"
+    scored, count = len(report.images), layout.tested
+    made = f"{scored} pictures" if not count else f"{scored} of {count} pictures" if scored < count else "all pictures"
     own = [(f"ours ({report.weights}, {made})", mean["psnr"], mean["ssim"])]
     if report.weights != "none":
         own.append((f"our input ({made})", mean["input_psnr"], mean["input_ssim"]))
@@ -44,7 +44,7 @@ def published(report: EvalReport) -> list[Comparison]:
     for table, rows in beside(report.task, layout.name, report.strength):
         labelled = [(_label(row.method, row.strength, table.parameter), row.psnr, row.ssim) for row in rows]
         notes = list(table.notes)
-        if count > len(report.images):
+        if scored < count:
             notes.append("Ours is a mean over part of the set: compare gains over the input, not absolute figures.")
         same = table.protocol == ours
         comparisons.append(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 
 from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.replacing import replacing
 from undegrade.weights import store
 
 __all__ = ["report"]
@@ -36,12 +37,9 @@ class _Run:
     """What a run's folder tells."""
 
     folder: Path
+    name: str
     recipe: Mapping[str, Any]
     events: tuple[Mapping[str, Any], ...]
-
-    @property
-    def name(self) -> str:
-        return self.folder.name
 
     def of(self, kind: str) -> list[Mapping[str, Any]]:
         return [event for event in self.events if event["event"] == kind]
@@ -104,7 +102,8 @@ def report(
         written.append(path)
         sections.append((f"{run.name}: clean, spoilt, restored", path))
     page = folder / "report.html"
-    page.write_text(_page(runs, sections), encoding="utf-8")
+    with replacing(page) as part:
+        part.write_text(_page(runs, sections), encoding="utf-8")
     return [*written, page]
 
 
@@ -114,7 +113,7 @@ def _sorted(sources: Sequence[str | Path]) -> tuple[list[_Run], list[Mapping[str
     for source in map(Path, sources):
         own = (source / "log.jsonl").is_file()
         logs = [source / "log.jsonl"] if own else sorted(source.glob("*/log.jsonl"))
-        runs += [_run(log.parent) for log in logs]
+        runs += [_run(log.parent, {run.name for run in runs}) for log in logs]
         files = [] if own else sorted(source.glob("*.json")) if source.is_dir() else [source]
         found = [entry for file in files if (entry := _score(file)) is not None]
         if not (logs or found):
@@ -126,11 +125,15 @@ def _sorted(sources: Sequence[str | Path]) -> tuple[list[_Run], list[Mapping[str
     return runs, scores
 
 
-def _run(folder: Path) -> _Run:
+def _run(folder: Path, taken: Collection[str]) -> _Run:
+    """The run in a folder, called by the end of its path that tells it from those before."""
+    parts = folder.absolute().parts
+    names = ("-".join(parts[-length:]) for length in range(1, len(parts)))
+    name = next((name for name in names if name not in taken), str(folder))
     recipe, log = folder / "recipe.yaml", folder / "log.jsonl"
     lines = log.read_text(encoding="utf-8").splitlines()
     events = tuple(_event(folder, line) for line in lines if line.strip())
-    return _Run(folder, _recipe(recipe) if recipe.exists() else {}, events)
+    return _Run(folder, name, _recipe(recipe) if recipe.exists() else {}, events)
 
 
 def _recipe(path: Path) -> Mapping[str, Any]:

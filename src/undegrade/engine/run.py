@@ -18,6 +18,7 @@ from torch import distributed as dist
 from undegrade import networks, tasks
 from undegrade._version import __version__
 from undegrade.core.errors import UsageError
+from undegrade.core.replacing import replacing
 from undegrade.data.loader import batches
 from undegrade.data.patches import Patches, Source
 from undegrade.engine import checkpoint, sharding
@@ -116,7 +117,8 @@ class Run:
             if not saved:  # or a run that is killed before its first checkpoint would go on from the older one
                 for name in ("last.pt", "best.pt", "log.jsonl"):
                     (folder / name).unlink(missing_ok=True)
-            (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
+            with replacing(folder / "recipe.yaml") as part:
+                part.write_text(yaml.safe_dump(recipe.to_dict(), sort_keys=False), encoding="utf-8")
         self.clock = Clock(recipe, minutes, place)
         self.clock.tick(self.step)
 

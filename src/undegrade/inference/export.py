@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from undegrade import tasks
 from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError, WeightsError
+from undegrade.core.names import same_file
 from undegrade.graphs import catalog
 from undegrade.graphs._graph import Format, Graph
 from undegrade.inference.backend import TorchBackend
@@ -89,7 +89,8 @@ def export(
         **wish: what ``load`` takes: ``task``, ``network``, ``local_train_size``, task parameters such as ``scale=2``.
 
     Raises:
-        UsageError: no such format or dtype, several networks at once, or one of spandrel's.
+        UsageError: no such format or dtype, several networks at once, one of spandrel's, or a file of the export would
+            replace ``what`` or a folder.
         WeightsError: no such weights, a network that the format cannot hold, or a file that differs from torch; none is
             left behind.
         MissingExtraError: the format's package is not installed.
@@ -98,7 +99,7 @@ def export(
     if "local_train_size" in wish:  # goes with weights that are named, not with a task
         rest = {name: value for name, value in wish.items() if name != "local_train_size"}
         what = _weights_of(what, rest)
-    return write(_one(what, wish), path, format, dtype=dtype)
+    return write(_one(what, wish), path, format, dtype=dtype, spared=what)
 
 
 def _weights_of(what: str | Path, wish: Mapping[str, Any]) -> str | Path:
@@ -124,8 +125,9 @@ def write(
     format: str | None = None,  # noqa: A002
     *,
     dtype: str = "float32",
+    spared: str | Path | None = None,
 ) -> Exported:
-    """Like ``export``, for the network of a Restorer that runs in torch."""
+    """Like ``export``, for the network of a Restorer that runs in torch; ``spared`` is a file that stays as it is."""
     path, format, kind = _chosen(Path(output), format)  # noqa: A001
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype={dtype}: files hold float32 or float16")
@@ -150,7 +152,12 @@ def write(
         checks = _checked(restorer, graph, kind, draft, half=dtype == "float16")
         files = tuple(path.parent / part.name for part in sorted(Path(folder).iterdir()))
         for file in files:
-            shutil.move(Path(folder) / file.name, file)
+            if spared is not None and same_file(file, Path(spared)):
+                raise UsageError(f"{file}: is what the export is made from, and would be replaced; give another name")
+            if file.is_dir():
+                raise UsageError(f"{file}: is a folder; give another name")
+        for file in files:
+            (Path(folder) / file.name).replace(file)
     name = restorer.card.id if restorer.card else restorer.spec.name
     return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks)
 

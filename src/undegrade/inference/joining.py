@@ -59,36 +59,39 @@ def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
     av = library()
     part = target.with_name(shortened(f".{target.name}.part"))
     notes: list[str] = []
-    with av.open(str(source)) as old, av.open(str(part), "w", format=container_of(target)) as new:
-        video = moving(old, source)
-        with av.open(str(pieces.path(0, ".mp4"))) as first:
-            track = new.add_stream_from_template(first.streams.video[0], rate=video.average_rate or 25)
-            size = (first.streams.video[0].height, first.streams.video[0].width)
-        track.time_base, track.disposition = video.time_base, video.disposition
-        track.metadata.update(video.metadata)
-        others = copied(old, new, video, target, notes)
-        new.metadata.update(old.metadata)
-        if old.chapters():
-            new.set_chapters(old.chapters())
-        if _has_alpha(video):
-            notes.append("transparency is left out: the video becomes opaque")
-        lengths: dict[int, int] = {}
-        ready = _packets(pieces, video, lengths)
-        for packet in old.demux(video, *others):
-            if packet.stream is not video:
-                if packet.dts is not None:
-                    packet.stream = others[packet.stream]
-                    new.mux(packet)
-                continue
-            if packet.pts is not None:
-                lengths[packet.pts] = packet.duration
-            for restored in islice(ready, 1):  # in step with the source, so that tracks stay interleaved
+    try:
+        with av.open(str(source)) as old, av.open(str(part), "w", format=container_of(target)) as new:
+            video = moving(old, source)
+            with av.open(str(pieces.path(0, ".mp4"))) as first:
+                track = new.add_stream_from_template(first.streams.video[0], rate=video.average_rate or 25)
+                size = (first.streams.video[0].height, first.streams.video[0].width)
+            track.time_base, track.disposition = video.time_base, video.disposition
+            track.metadata.update(video.metadata)
+            others = copied(old, new, video, target, notes)
+            new.metadata.update(old.metadata)
+            if old.chapters():
+                new.set_chapters(old.chapters())
+            if _has_alpha(video):
+                notes.append("transparency is left out: the video becomes opaque")
+            lengths: dict[int, int] = {}
+            ready = _packets(pieces, video, lengths)
+            for packet in old.demux(video, *others):
+                if packet.stream is not video:
+                    if packet.dts is not None:
+                        packet.stream = others[packet.stream]
+                        new.mux(packet)
+                    continue
+                if packet.pts is not None:
+                    lengths[packet.pts] = packet.duration
+                for restored in islice(ready, 1):  # in step with the source, so that tracks stay interleaved
+                    _mux(new, track, restored)
+            for restored in ready:
                 _mux(new, track, restored)
-        for restored in ready:
-            _mux(new, track, restored)
-        rate = video.average_rate or Fraction(0)
-        notes.extend(_ends_early(old, video, [stamp for stamps in pieces.stamps for stamp in stamps], lengths))
-    part.replace(target)
+            rate = video.average_rate or Fraction(0)
+            notes.extend(_ends_early(old, video, [stamp for stamps in pieces.stamps for stamp in stamps], lengths))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
     with av.open(str(target)) as made:
         seconds = (made.duration or 0) / av.time_base
     return Clip(target, pieces.frames, resumed, size, rate, seconds, tuple(notes))

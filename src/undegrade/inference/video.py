@@ -77,9 +77,13 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
         target = Path(output) / shortened(f"{source.stem}{suffix}")
     if target.suffix.lower() not in WRITTEN:
         raise UsageError(f"{target}: written are {', '.join(sorted(WRITTEN))}; .mkv holds everything")
-    if same_file(target, source):
-        raise UsageError(f"{target}: the output would replace the input: choose another -o")
+    _refuse_source(source, target)
     return target
+
+
+def _refuse_source(source: Path, target: Path) -> None:
+    if same_file(target, source):
+        raise UsageError(f"{target}: the output would replace the input: choose another one (-o)")
 
 
 def _is_folder(output: str | Path) -> bool:
@@ -109,6 +113,7 @@ def restore_video(
 
     Raises:
         MissingExtraError: PyAV is not installed.
+        UsageError: the target is the source.
         InputError: the file cannot be read, holds no moving picture or one too large, or a track does not fit into
             the target.
     """
@@ -116,6 +121,7 @@ def restore_video(
     source, target = Path(source), Path(target)
     if not source.is_file():
         raise InputError(f"{source}: there is no such file")
+    _refuse_source(source, target)
     pieces = clip = None
     try:
         pieces = Pieces(target, _identity(source, restorer, quality, target.suffix))

@@ -115,6 +115,11 @@ class WeightsCard:
     scores: tuple[Score, ...] = ()
     schema: int = SCHEMA
 
+    def inherited(self) -> dict[str, Any]:
+        """The entries that stay true of a copy in another file: all but what that file and its network say."""
+        own = {"id", "network", "numbers", "task", "file", "sha256", "schema"}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name not in own}
+
     def to_toml(self) -> str:
         """The card as TOML text; ``from_toml`` reads it back to an equal card."""
         table = {name: value for name, value in asdict(self).items() if not _silent(value)}

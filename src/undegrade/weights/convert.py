@@ -34,7 +34,8 @@ def convert(
         network, preset: what the file is for, where names and shapes do not tell.
         task: the task that the weights serve.
         dtype: storage type; float32 keeps every value.
-        **fields: further card entries (title, licence, origin, parameters, ...).
+        **fields: further card entries (title, licence, origin, parameters, ...). What is not given here is taken over
+            from the card of ``checkpoint``, if it has one.
 
     Raises:
         UsageError: ``output`` is not a .safetensors file, or is the checkpoint; or that holds a network of spandrel's.
@@ -50,16 +51,17 @@ def convert(
         raise UsageError(
             f"{checkpoint}: {loaded.spec.title}, a network of spandrel's, is not converted; it loads as it is"
         )
-    presets = [name for name, config in loaded.spec.presets.items() if config == loaded.config]
-    fields.setdefault("padding", loaded.spec.official_padding)
-    fields.setdefault("origin", f"converted from {printable(Path(checkpoint).name)}")
-    return pack(
-        loaded.module,
-        loaded.spec.name,
-        loaded.config,
-        task,
-        output,
-        dtype=dtype,
-        preset=preset or (presets[0] if presets else None),
-        **fields,
-    )
+    if same_file(output, loaded.path):
+        raise UsageError(f"output={output}: holds the weights of {checkpoint}; give another name")
+    if loaded.card is not None:
+        said = loaded.card.inherited()
+        if dtype is not torch.float32:
+            said.pop("scores")  # measured on values that may be others now
+        task = task or loaded.card.task
+    else:
+        presets = (name for name, config in loaded.spec.presets.items() if config == loaded.config)
+        origin = f"converted from {printable(Path(checkpoint).name)}"
+        said = {"preset": next(presets, None), "padding": loaded.spec.official_padding, "origin": origin}
+    if preset is not None:
+        said["preset"] = preset
+    return pack(loaded.module, loaded.spec.name, loaded.config, task, output, dtype=dtype, **{**said, **fields})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import torch
 from torch import nn
 
 from undegrade.core.errors import MissingExtraError, UsageError, WeightsError
+from undegrade.core.replacing import replacing
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.pack import pack
 
@@ -23,6 +23,8 @@ __all__ = ["card_in", "fetch", "save", "upload"]
 NAME = "model"
 WANTED = ("*.toml", "*.safetensors")
 """Files that are taken from a hub: nothing that could hold code."""
+MARK = "library_name: undegrade"
+"""In the page's front matter, which tells that it is ours."""
 PLACE = "THIS-FOLDER-OR-REPOSITORY"
 """Stands in the page for where the weights are found."""
 
@@ -30,16 +32,21 @@ PLACE = "THIS-FOLDER-OR-REPOSITORY"
 def save(module: nn.Module, config: Any, card: WeightsCard, folder: str | Path) -> Path:
     """Write ``module`` with its card and a README into ``folder``; returns the card's path.
 
-    Values that all fit into float16 without loss are stored so.
+    Values that all fit into float16 without loss are stored so. What was saved there before is replaced.
 
     Raises:
-        UsageError: ``folder`` is a file.
+        UsageError: ``folder`` is a file, or holds a README or a card of something else.
     """
     folder = Path(folder)
     if folder.is_file():
         raise UsageError(f"{folder}: is a file; give a folder")
+    readme = folder / "README.md"
+    others = [path.name for path in folder.glob("*.toml") if path.name != f"{NAME}.toml"]
+    if readme.exists() and MARK not in readme.read_text(encoding="utf-8", errors="replace"):
+        others.append(readme.name)
+    if others:
+        raise UsageError(f"{folder}: holds {', '.join(sorted(others))} of something else; give a folder of its own")
     small = all((tensor.half().to(tensor.dtype) == tensor).all() for tensor in _floats(module))
-    own = {"network", "numbers", "task", "file", "sha256", "schema"}
     path = pack(
         module,
         card.network,
@@ -47,9 +54,11 @@ def save(module: nn.Module, config: Any, card: WeightsCard, folder: str | Path) 
         card.task,
         folder / f"{NAME}.safetensors",
         dtype=torch.float16 if small else torch.float32,
-        **{entry.name: getattr(card, entry.name) for entry in fields(card) if entry.name not in own},
+        id=card.id,
+        **card.inherited(),
     )
-    (folder / "README.md").write_text(_page(card), encoding="utf-8")
+    with replacing(readme) as part:
+        part.write_text(_page(card), encoding="utf-8")
     return path
 
 
@@ -100,7 +109,8 @@ def upload(folder: str | Path, repository: str, **settings: Any) -> str:
     card_in(Path(folder))
     page = Path(folder) / "README.md"
     if page.is_file():
-        page.write_text(page.read_text(encoding="utf-8").replace(PLACE, repository), encoding="utf-8")
+        with replacing(page) as part:
+            part.write_text(page.read_text(encoding="utf-8").replace(PLACE, repository), encoding="utf-8")
     api = HfApi(token=settings.pop("token", None))
     try:
         address = api.create_repo(repository, private=settings.pop("private", None), exist_ok=True)
@@ -130,7 +140,7 @@ def _floats(module: nn.Module) -> Iterator[torch.Tensor]:
 def _page(card: WeightsCard) -> str:
     """A README with the front matter that hubs read."""
     licence = card.licence.lower() if card.licence else "unknown"
-    lines = ["---", f"license: {licence}", "library_name: undegrade", "pipeline_tag: image-to-image"]
+    lines = ["---", f"license: {licence}", MARK, "pipeline_tag: image-to-image"]
     lines += [
         "tags:",
         "- image-restoration",

@@ -32,12 +32,16 @@ class _UnrecognisedError(WeightsError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """A network in eval mode with everything known about it; ``card`` is None for files that carry none."""
+    """A network in eval mode with everything known about it; ``card`` is None for files that carry none.
+
+    ``path`` is the file that holds the entries.
+    """
 
     module: nn.Module
     spec: Spec
     config: Any
     card: WeightsCard | None
+    path: Path
 
 
 def load_network(
@@ -84,7 +88,7 @@ def open_weights(
     except _UnrecognisedError as error:
         from undegrade.weights.foreign import open_foreign
 
-        return Loaded(*open_foreign(path, str(error)), None)
+        return Loaded(*open_foreign(path, str(error)), None, path)
     module = build(spec, config)
     if official:
         _fill_official(module, spec.official(config), checkpoint, str(path))
@@ -92,7 +96,7 @@ def open_weights(
         _fill(module, checkpoint.entries, str(path))
     if local_train_size is not None:
         module = _localise(module, spec, local_train_size)
-    return Loaded(module.eval(), spec, config, card)
+    return Loaded(module.eval(), spec, config, card, path)
 
 
 def build(spec: Spec, config: Any) -> nn.Module:
