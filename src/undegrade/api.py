@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from undegrade.inference.video import Clip
     from undegrade.weights.card import WeightsCard
 
+    Paths = str | Path | Sequence[str | Path]
+
 __all__ = [
     "bench",
     "calibrate",
@@ -72,7 +74,7 @@ __all__ = [
 ]
 
 
-def restore(image: Any, task: str | None = None, **wish: Any) -> Any:
+def restore(image: Any, task: str | None = None, *, frame: int | None = None, **wish: Any) -> Any:
     """Restore one image.
 
     For many images, ``load`` once and call the Restorer.
@@ -80,6 +82,7 @@ def restore(image: Any, task: str | None = None, **wish: Any) -> Any:
     Args:
         image: path, bytes, PIL image, numpy array or tensor.
         task: what to take away, for example ``"deraining"``, or several: ``"derain,denoise"``.
+        frame: which one of a file that holds several, counted from 0.
         **wish: everything that ``load`` takes: ``weights``, ``network``, ``device``, ``tile``, ``strength``, task
             parameters such as ``sigma=25``.
 
@@ -91,7 +94,7 @@ def restore(image: Any, task: str | None = None, **wish: Any) -> Any:
         UsageError: the call is wrong; UnknownNameError offers the nearest name.
         WeightsError: no weights for this, or a file that cannot be used.
     """
-    return load(task=task, **wish)(image)
+    return load(task=task, **wish)(image, frame=frame)
 
 
 def load(what: str | Path | None = None, **wish: Any) -> Restorer | Chain | Auto:
@@ -232,24 +235,24 @@ def data_layouts(name: str | None = None) -> list[Layout]:
     return list(layouts.LAYOUTS.values()) if name is None else [layouts.get(name)]
 
 
-def degrade(image: Any, task: str, seed: int = 0, **strength: Any) -> Any:
+def degrade(image: Any, task: str, seed: int = 0, *, frame: int | None = None, **strength: Any) -> Any:
     """A spoilt version of a clean image, of the same kind: ``degrade("photo.png", "denoising", sigma=25)``.
 
-    See ``undegrade.engine.degrade.degrade`` for the strengths.
+    See ``undegrade.engine.degrade.degrade`` for the strengths; ``frame`` is which one of a file that holds several.
     """
     from undegrade.engine.degrade import degrade as spoil
 
-    return spoil(image, task, seed=seed, **strength)
+    return spoil(image, task, seed=seed, frame=frame, **strength)
 
 
-def degrade_files(paths: Sequence[str | Path], output: str | Path, task: str, **settings: Any) -> Iterator[Done]:
+def degrade_files(paths: Paths, output: str | Path, task: str, **settings: Any) -> Iterator[Done]:
     """Degrades files and folders into ``output``, one report per picture; see ``undegrade.engine.degrade``."""
     from undegrade.engine.degrade import degrade_files as spoil
 
     return spoil(paths, output, task, **settings)
 
 
-def contact_sheet(paths: Sequence[str | Path], task: str, **settings: Any) -> Image:
+def contact_sheet(paths: Paths, task: str, **settings: Any) -> Image:
     """Clean and degraded pictures side by side as a PIL image; see ``undegrade.engine.degrade.contact_sheet``."""
     from undegrade.engine.degrade import contact_sheet as lay_out
 
@@ -280,14 +283,14 @@ def report(sources: Sequence[str | Path], output: str | Path | None = None, **se
     return draw(sources, output, **settings)
 
 
-def plan_files(inputs: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> list[Job]:
+def plan_files(inputs: Paths, output: str | Path | None = None, **settings: Any) -> list[Job]:
     """Which file ``restore_files`` would write for which input; see ``undegrade.inference.scan.plan``."""
     from undegrade.inference.scan import plan
 
     return plan(inputs, output, **settings)
 
 
-def scan_files(inputs: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> Iterator[Job]:
+def scan_files(inputs: Paths, output: str | Path | None = None, **settings: Any) -> Iterator[Job]:
     """As ``plan_files``, but folder by folder while the jobs are done; see ``undegrade.inference.scan.scan``."""
     from undegrade.inference.scan import scan
 

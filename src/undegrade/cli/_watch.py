@@ -19,6 +19,9 @@ from undegrade.core.names import printable
 
 __all__ = ["Watch"]
 
+FEW = 4
+"""What `auto` found is told of so many pages or frames of a file that differ."""
+
 
 class Watch:
     """Follows a run of ``undegrade.inference``; a context manager.
@@ -148,5 +151,7 @@ class Watch:
         if outcome.status == "skipped":
             self.out.print(f"{source}: {target} is there already")
         else:
-            found = "".join(f"; {report['auto']['summary']}" for report in outcome.reports[:1] if "auto" in report)
-            self.out.print(f"{source} -> {target} ({outcome.seconds:.1f} s{found})")
+            found = list(dict.fromkeys(report["auto"]["summary"] for report in outcome.reports if "auto" in report))
+            more = [f"and {len(found) - FEW} other answers"] if len(found) > FEW else []
+            told = "".join(f"; {words}" for words in [" | ".join(found[:FEW]), *more] if words)
+            self.out.print(f"{source} -> {target} ({outcome.seconds:.1f} s{told})")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf
@@ -16,6 +17,7 @@ from undegrade.cli._pairs import pairs
 from undegrade.cli._report import check_report, write_report
 from undegrade.cli._watch import Watch
 from undegrade.core.errors import UsageError
+from undegrade.core.urls import is_url
 
 
 def command(
@@ -30,8 +32,8 @@ def command(
         str | None,
         typer.Option("--task", "-t", help="What to take away, or several: derain,denoise. Default: auto."),
     ] = None,
-    sigma: Annotated[str | None, typer.Option(help="Noise level in steps of 0-255, 0-75, or auto.")] = None,
-    quality: Annotated[str | None, typer.Option(help="JPEG quality, 1-100, or auto.")] = None,
+    sigma: Annotated[str | None, typer.Option(help="Noise level, 0-75, for weights made for one; those in the package see it.")] = None,
+    quality: Annotated[str | None, typer.Option(help="JPEG quality, 1-100, for weights made for one; those in the package see it.")] = None,
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
     settings: Annotated[
@@ -111,14 +113,15 @@ def command(
             )
         if failed not in (0, 1) or not paths:
             if json_file is not None:
-                text = json.dumps({"schema": 1, **videos}, indent=2, default=str) + "\n"
+                told = {"schema": 1, "restorer": videos["restorer"], "results": [], "videos": videos["results"]}
+                text = json.dumps(told, indent=2, default=str) + "\n"
                 write_report(json_file, lambda file: file.write(text))
             return failed
         about["videos"] = videos["results"]
     with (
         _signals.heard(),
         Watch(to_stderr=to_stderr, report=json_file is not None) as watch,
-        _opened(manifest, {**wish, **plan, "output": output}, retry_failed) as record,
+        _opened(manifest, {**wish, **plan, "output": _resolved(output)}, retry_failed) as record,
     ):
         outcomes = api.restore_files(
             jobs,
@@ -140,6 +143,11 @@ def command(
             options |= {"device": device, "backend": backend, "dtype": dtype}
             watch.write(json_file, **about, options=options, before=record.before if record else 0)
     return max(status, failed)
+
+
+def _resolved(output: str | None) -> str | None:
+    """The same for all spellings of a place."""
+    return output if output is None or is_url(output) else os.path.abspath(output)  # noqa: PTH100 (keeps links)
 
 
 def _opened(path: Path | None, settings: dict[str, Any], retry: bool) -> AbstractContextManager[Any]:

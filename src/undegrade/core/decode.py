@@ -25,6 +25,7 @@ from undegrade.core.formats import Frame, Metadata
 
 __all__ = ["MAX_PIXELS", "check_pixels", "check_size", "decode", "from_pil", "pillow_formats"]
 
+IPTC_NOTE = "IPTC text (captions, keywords) is left out"
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
@@ -118,8 +119,11 @@ def from_pil(image: Image.Image) -> Frame:
     if 0 in image.size:
         raise InputError(f"a picture of {image.width} x {image.height} pixels: there is nothing in it")
     notes: list[str] = []
+    unread = bool(getattr(image, "tile", None))
     image.load()  # some formats tell their metadata only now
     metadata = _metadata(image, notes)
+    if not unread:  # somebody may have shrunk it or drawn in it: a JPEG file's tables speak of its own pixels
+        metadata = replace(metadata, quantisation=())
     if exif.orientation(image) != 1:
         image = ImageOps.exif_transpose(image)
     mode, deep = image.mode, image.mode.startswith("I;16")
@@ -148,6 +152,7 @@ def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tu
     block, turned, dpi = exif.of_tiff(data, page.tags)
     icc, xmp = (_raw(page.tags.get(tag, b"")) for tag in (exif.ICC, exif.XMP))
     metadata = Metadata("TIFF", block, icc, exif.upright_xmp(xmp), dpi, len(chosen))
+    notes = (*notes, IPTC_NOTE) if exif.IPTC in page.tags else notes
     return Frame(exif.upright(samples, turned), metadata, notes)
 
 
@@ -200,7 +205,11 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     block = exif.of_image(image)
     if block is None:
         notes.append("the EXIF block is damaged and is left out")
-    dpi = info.get("dpi") or exif.dpi(block or b"")
+    if exif.has_iptc(image):
+        notes.append(IPTC_NOTE)
+    # Pillow makes 1 dot per inch of a TIFF file that tells no resolution.
+    told = kind != "TIFF" or exif.X_RESOLUTION in getattr(image, "tag_v2", ())
+    dpi = (info.get("dpi") or exif.dpi(block or b"")) if told else None
     tables: dict[int, list[int]] = getattr(image, "quantization", None) or {}
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     return Metadata(

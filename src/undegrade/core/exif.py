@@ -17,8 +17,11 @@ from undegrade.core.formats import Samples
 
 __all__ = [
     "ICC",
+    "IPTC",
     "XMP",
+    "X_RESOLUTION",
     "dpi",
+    "has_iptc",
     "of_image",
     "of_tiff",
     "orientation",
@@ -32,7 +35,8 @@ __all__ = [
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 EXIF_PART, GPS_PART, INTEROPERABILITY, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0x8825, 0xA005, 0xA002, 0xA003
-XMP, ICC = 700, 34675
+XMP, ICC, IPTC = 700, 34675, 33723
+IPTC_RESOURCE = 0x0404
 INCH, CENTIMETRE = 2, 3
 RESOLUTION = {X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT}
 DESCRIPTIVE = {
@@ -69,6 +73,12 @@ def of_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[b
         return _block(block), _turn(block.get(ORIENTATION)), _resolution(block)
     except Exception:
         return b"", _turn(tags.get(ORIENTATION)), None
+
+
+def has_iptc(image: Image.Image) -> bool:
+    """Whether a PIL image holds IPTC text, in the TIFF tag or among Photoshop's resources of a JPEG file."""
+    blocks = image.info.get("photoshop")
+    return IPTC in getattr(image, "tag_v2", ()) or (isinstance(blocks, dict) and IPTC_RESOURCE in blocks)
 
 
 def orientation(image: Image.Image) -> int:

@@ -84,7 +84,9 @@ class Picture:
         if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
             alpha = F.interpolate(alpha[None], size=pixels.shape[-2:], mode="bicubic", align_corners=False)[0]
             alpha = alpha.clamp(0, 1)
-        return replace(self, pixels=pixels, alpha=alpha)
+        # The tables of a JPEG file speak of the pixels that it had.
+        metadata = replace(self.metadata, quantisation=())
+        return replace(self, pixels=pixels, alpha=alpha, metadata=metadata)
 
 
 def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -108,8 +110,8 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
             if count > 1 and frame is None:
                 name = "the file" if isinstance(source, bytes) else source
                 raise InputError(
-                    f"{name}: holds {count} frames: choose one with frame=0..{count - 1}, or use the restore command, "
-                    "which does them all"
+                    f"{name}: holds {count} frames: choose one in Python with frame=0..{count - 1}; the restore command "
+                    "does them all"
                 )
             if frame is not None and not 0 <= frame < count:
                 raise UsageError(f"frame={frame}: the file holds {count}, counted from 0")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-__all__ = ["LONGEST", "SLASHES", "folded", "printable", "same_file", "shortened"]
+__all__ = ["LONGEST", "SLASHES", "folded", "printable", "same_file", "several", "shortened"]
 
 LONGEST = 255
 """Bytes that nearly every file system takes for one name."""
@@ -34,6 +35,11 @@ def same_file(one: Path, other: Path) -> bool:
     """Whether both names stand for one file that is there, links included."""
     # Unlike Path.exists, this takes names that are too long for names of nothing.
     return os.path.exists(one) and os.path.exists(other) and one.samefile(other)  # noqa: PTH110
+
+
+def several(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+    """One path or many as a list; a single text is not taken for its letters."""
+    return [paths] if isinstance(paths, str | Path) else list(paths)
 
 
 def shortened(name: str) -> str:

@@ -29,14 +29,14 @@ def integer(generator: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
 
 
-def chance(generator: torch.Generator, probability: float) -> bool:
-    """True with this probability; always draws, so that the stream does not depend on it.
+def chance(generator: torch.Generator, probability: float, name: str = "probability") -> bool:
+    """True with this probability, called ``name`` in messages; always draws, so that the stream does not depend on it.
 
     Raises:
         UsageError: the probability is no number in 0-1.
     """
     if not isinstance(probability, Real) or not 0 <= probability <= 1:
-        raise UsageError(f"{probability!r}: a probability is needed, a number in 0-1")
+        raise UsageError(f"{name}={probability!r}: a probability is needed, a number in 0-1")
     return uniform(generator, 0.0, 1.0) < probability
 
 
@@ -60,7 +60,7 @@ def strength(generator: torch.Generator, value: Strength, low: float, high: floa
         name: what it is called in messages.
 
     Raises:
-        UsageError: neither a finite number nor a pair of them in rising order.
+        UsageError: neither a finite number from 0 nor a pair of them in rising order.
     """
     if value is None:
         return uniform(generator, low, high)
@@ -68,8 +68,8 @@ def strength(generator: torch.Generator, value: Strength, low: float, high: floa
         low, high = _ends(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name}={value!r}: give a number or a pair [low, high]") from None
-    if not -inf < low <= high < inf:
-        raise UsageError(f"{name}={value!r}: must be finite, and the first of a pair not above the second")
+    if not 0 <= low <= high < inf:
+        raise UsageError(f"{name}={value!r}: must be finite, 0 or more, and the first of a pair not above the second")
     return low if fixed(value) else uniform(generator, low, high)
 
 

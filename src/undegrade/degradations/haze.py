@@ -74,7 +74,10 @@ def haze(
     if beta is None and transmission is None and depth is not None and as_indoors:
         beta = (0.6, 1.8)
     if beta is None:
-        density = beta_for(scaled, strength(generator, transmission, 0.2, 0.9, "transmission"))
+        wanted = strength(generator, transmission, 0.2, 0.9, "transmission")
+        if not 0 < wanted <= 1:
+            raise UsageError(f"transmission={transmission!r}: a share of the light, above 0 and up to 1")
+        density = beta_for(scaled, wanted)
     else:
         density = strength(generator, beta, 0.6, 1.8, "beta")
     light: Tensor | float

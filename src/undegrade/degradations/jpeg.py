@@ -33,7 +33,7 @@ def jpeg(
         twice: how often an earlier compression, its grid shifted by 0..7 pixels, comes first; None: 20 %, never
             when ``quality`` is one number.
     """
-    full_chroma, again = chance(generator, 0.2), chance(generator, 0.2 if twice is None else twice)
+    full_chroma, again = chance(generator, 0.2), chance(generator, 0.2 if twice is None else twice, "twice")
     if subsampling is None:
         subsampling = "4:4:4" if full_chroma and not fixed(quality) else "4:2:0"
     if again and not (fixed(quality) and twice is None):

@@ -45,9 +45,9 @@ def motion(
             None: 0.3.
         noise: sigma of the noise added after, in levels of 0..255; None: U(0, 2).
     """
-    linear, highlights = chance(generator, 0.3 if gamma is None else gamma), chance(generator, 0.2)
+    linear, highlights = chance(generator, 0.3 if gamma is None else gamma, "gamma"), chance(generator, 0.2)
     way = strength(generator, length, 4, 40, "length")
-    apart = chance(generator, (0.5 if kernels is None else 0.0) if foreground is None else foreground)
+    apart = chance(generator, (0.5 if kernels is None else 0.0) if foreground is None else foreground, "foreground")
     light = clean.clamp(0, 1) ** _GAMMA if linear else clean
     if highlights:
         # A lamp is brighter than white: its streak stays bright.
@@ -56,7 +56,7 @@ def motion(
     if kernels is not None:
         limit = max(3, min(clean.shape[-2:]) // 2)
         blurred = convolve(light, draw_kernel(open_kernels(kernels), generator, limit))
-    elif chance(generator, 0.3 if steady is None else steady):
+    elif chance(generator, 0.3 if steady is None else steady, "steady"):
         blurred = convolve(light, path_kernel(camera_path(generator, way)))
     else:
         blurred = _shaken(light, generator, way)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from undegrade.core.errors import UsageError
 from undegrade.degradations._draw import Strength, chance, fixed, round8, strength, uniform
 from undegrade.ops.filters import gaussian_blur
 
@@ -31,10 +32,15 @@ def gaussian_noise(
         clipped: whether the result is clipped and rounded to 8 bit. None: by a coin while sigma is random, no
             when sigma is one number (a test condition).
         camera: how often the noise is that of a camera instead, see ``camera_grain``; always clipped and rounded.
+
+    Raises:
+        UsageError: a value of no such kind.
     """
     level = strength(generator, sigma, 0.0, 75.0, "sigma") / 255
-    if camera and chance(generator, camera):
+    if camera and chance(generator, camera, "camera"):
         return round8(clean + level * camera_grain(clean, generator))
+    if clipped not in (None, True, False):
+        raise UsageError(f"clipped={clipped!r}: give true or false")
     if clipped is None:
         clipped = chance(generator, 0.5) and not fixed(sigma)
     noise = torch.randn(clean.shape, generator=generator, device=generator.device)

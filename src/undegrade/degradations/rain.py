@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from undegrade.core.errors import UnknownNameError
+from undegrade.core.errors import UnknownNameError, UsageError
 from undegrade.degradations._draw import Strength, chance, integer, round8, strength, uniform
 from undegrade.degradations._layers import Layers, open_layers
 from undegrade.degradations._splat import Scatter, strew
@@ -44,10 +44,13 @@ def rain(
 
     Raises:
         UnknownNameError: another model.
+        UsageError: ``count`` without ``layers``.
     """
     height, width = clean.shape[-2:]
     if layers is None:
-        layer = streaks(height, width, generator, heavy=chance(generator, 0.5 if heavy is None else heavy))
+        if count is not None:
+            raise UsageError(f"count={count!r}: says how many drawn layers are overlaid: give 'layers' too")
+        layer = streaks(height, width, generator, heavy=chance(generator, 0.5 if heavy is None else heavy, "heavy"))
         layer = layer * strength(generator, gain, 1.0, 1.0, "gain")
     else:
         source = open_layers(layers)

@@ -64,7 +64,7 @@ def snow(
         veil: probability of the veil; None: 0.5.
     """
     height, width = clean.shape[-2:]
-    veiled = chance(generator, 0.5 if veil is None else veil)
+    veiled = chance(generator, 0.5 if veil is None else veil, "veil")
     if layers is None:
         crowd = strength(generator, density, 0.7, 3.0, "density")
         mask = flakes(height, width, generator, density=crowd) * strength(generator, gain, 1.0, 1.0, "gain")

@@ -16,7 +16,7 @@ from torch import Tensor
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import like, read, save
-from undegrade.core.names import same_file
+from undegrade.core.names import same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -34,13 +34,14 @@ def generator_for(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def degrade(image: Any, task: Task | str, *, seed: int = 0, **strength: Any) -> Any:
+def degrade(image: Any, task: Task | str, *, seed: int = 0, frame: int | None = None, **strength: Any) -> Any:
     """A spoilt version of a clean image, of the same kind as given.
 
     Args:
         image: path, bytes, PIL image, array or tensor.
         task: whose degradation, by name or alias.
         seed: decides everything random, for a path together with the file's stem.
+        frame: which one of a file that holds several, counted from 0.
         strength: the task's parameters (``sigma=25``) and the other strengths of its degradation (``gain=0.7``, see
             ``undegrade.degradations``); a pair is a range; what is left out has the parameter's default, or is drawn
             from the training range.
@@ -50,7 +51,7 @@ def degrade(image: Any, task: Task | str, *, seed: int = 0, **strength: Any) -> 
         UsageError: an unknown task or strength, or a value outside its range.
     """
     task = get_task(task) if isinstance(task, str) else task
-    picture = read(image)
+    picture = read(image, frame=frame)
     generator = (
         generator_for(seed, Path(image).stem) if isinstance(image, (str, Path)) else torch.Generator().manual_seed(seed)
     )
@@ -109,7 +110,7 @@ class Done:
 
 
 def degrade_files(
-    paths: Sequence[str | Path], output: str | Path, task: Task | str, *, seed: int = 0, **strength: Any
+    paths: str | Path | Sequence[str | Path], output: str | Path, task: Task | str, *, seed: int = 0, **strength: Any
 ) -> Iterator[Done]:
     """Degrades files and the pictures of folders into ``output``, as PNG of the same stem.
 
@@ -130,7 +131,7 @@ def degrade_files(
     output = Path(output)
     sources = _files(paths)
     if not sources:
-        raise InputError(f"no pictures in {', '.join(map(str, paths))}: give pictures, or folders that hold some")
+        raise InputError(f"no pictures in {', '.join(map(str, several(paths)))}: give pictures, or folders that hold some")
     single = len(sources) == 1 and bool(output.suffix) and not output.is_dir()
     if len(sources) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
         raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")
@@ -155,10 +156,10 @@ def degrade_files(
 
 
 def contact_sheet(
-    paths: Sequence[str | Path],
+    paths: str | Path | Sequence[str | Path],
     task: Task | str,
     *,
-    beside: Sequence[str | Path] = (),
+    beside: str | Path | Sequence[str | Path] = (),
     columns: int = 4,
     side: int = 320,
     seed: int = 0,
@@ -200,8 +201,8 @@ def contact_sheet(
     return Image.fromarray((sheet * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def _files(paths: Sequence[str | Path]) -> list[Path]:
-    return [file for path in map(Path, paths) for file in (list_pictures(path) if path.is_dir() else [path])]
+def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+    return [file for path in map(Path, several(paths)) for file in (list_pictures(path) if path.is_dir() else [path])]
 
 
 def _shrunk(path: Path, side: int) -> Tensor:

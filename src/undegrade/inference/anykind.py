@@ -53,11 +53,14 @@ class AnyKind(ABC):
             self.save_pretrained(folder)
             return hub.upload(folder, repository, **settings)
 
-    def __call__(self, image: Any, *, progress: Progress | None = None, **options: Any) -> Any:
+    def __call__(
+        self, image: Any, *, frame: int | None = None, progress: Progress | None = None, **options: Any
+    ) -> Any:
         """Restore an image.
 
         Args:
             image: path, bytes, PIL image, array (H, W) or (H, W, C), tensor (C, H, W) or (B, C, H, W).
+            frame: which one of a file that holds several, counted from 0.
             progress: called with (tiles done, tiles in all).
             **options: ``tile``, ``strength``, ``ensemble``, ``max_memory``, see ``Options``; for every Restorer that is
                 run. What is left out is as the Restorer was made.
@@ -73,5 +76,5 @@ class AnyKind(ABC):
             if not len(image):
                 raise InputError(f"tensor of shape {tuple(image.shape)}: there is no picture in it")
             return torch.stack([self(one, progress=progress, **options) for one in image])
-        picture = images.read(image)
+        picture = images.read(image, frame=frame)
         return images.like(picture, self.pixels(picture, progress=progress, **options))

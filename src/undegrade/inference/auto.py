@@ -74,6 +74,9 @@ class Auto(AnyKind):
         steps = [replace(self.restorer(finding.task), parameters=finding.parameters) for finding in found.findings]
         done = [{"task": step.task.name if step.task else None, "weights": step.info["weights"]} for step in steps]
         report = {"summary": found.summary, **found.to_dict(), "done": done}
+        if earlier := picture.report.get("auto"):  # of a chain with several
+            report |= {name: earlier[name] + report[name] for name in ("found", "done")}
+            report["summary"] = f"{earlier['summary']}, then {found.summary}"
         result = Chain(tuple(steps)).picture(picture, progress=progress, **options)
         if progress is not None and not steps:
             progress(1, 1)

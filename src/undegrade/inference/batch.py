@@ -204,5 +204,6 @@ def _write(finished: _Finished, publish: Publish, sync: bool) -> Outcome:
         return failed(job, error, finished.seconds + time.perf_counter() - start)
     height, width = frames[0].samples.shape[:2]
     reports = tuple(frame.report for frame in frames if frame.report)
-    outcome = Outcome(job.source, target, "done", "", frames[0].notes, len(frames), (height, width), reports=reports)
+    notes = tuple(dict.fromkeys(note for frame in frames for note in frame.notes))
+    outcome = Outcome(job.source, target, "done", "", notes, len(frames), (height, width), reports=reports)
     return replace(outcome, seconds=finished.seconds + time.perf_counter() - start)

@@ -178,6 +178,8 @@ def _from_weights(
     if task is None and stored is not None and stored.card.task:
         task = tasks.get(stored.card.task)
     if task is not None and task.name == "auto":
+        if stored is not None and stored.card.task != "auto":
+            raise UsageError(f"task=auto: the weights {weights} are for {stored.card.task}")
         return _auto(str(weights), network[0], rest, how)
     asked = [task] if task else [tasks.catalog.get(name) for name in tasks.catalog.names()]
     known = {parameter.name for one in asked for parameter in one.parameters}

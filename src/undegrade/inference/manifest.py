@@ -209,8 +209,13 @@ class Manifest:
         known = dict(self._execute("SELECT name, value FROM about"))
         other = [known.get(name) for name, value in entries.items() if known and known.get(name) != value]
         if other and self._execute("SELECT 1 FROM files WHERE state != 'failed' LIMIT 1"):
+            before = json.loads(known.get("settings") or "{}")
+            now = json.loads(entries["settings"])
+            differing = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
+            told = ", ".join(f"{name}: {before.get(name)!r} then, {now.get(name)!r} now" for name in differing)
             raise UsageError(
-                f"{self.path}: the manifest of another call ({other[0]}): give another file, or the same settings again"
+                f"{self.path}: the manifest of another call ({told or f'schema {known.get("schema")}'}): give another "
+                "file, or the same settings again"
             )
         if other:  # of a call that did nothing, for example with a mistyped folder
             self._execute("DELETE FROM files")

@@ -22,13 +22,13 @@ from PIL import Image
 from undegrade.core.encode import format_of
 from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
-from undegrade.core.names import SLASHES, folded, shortened
+from undegrade.core.names import SLASHES, folded, several, shortened
 from undegrade.core.urls import Location, Url, is_url
 
 __all__ = ["Job", "parse_shard", "plan", "scan"]
 
 MARK = ".restored"
-"""Stands between name and suffix of what is written beside its input."""
+"""Stands between name and suffix of what is written among inputs."""
 PAGED = (".tif", ".tiff")
 WRITTEN = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes)
 
@@ -56,7 +56,7 @@ class Job:
 
 
 def scan(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     *,
     recursive: bool = False,
@@ -65,12 +65,13 @@ def scan(
 ) -> Iterator[Job]:
     """The jobs of a call, found while they are done: memory is needed for the names of one folder only.
 
-    Without ``output``, ``photo.restored.png`` is written beside ``photo.jpg``. With one input file, ``output`` may be
+    Without ``output``, ``photo.restored.png`` is written beside ``photo.jpg``; so it is where ``output`` is one of the
+    input folders, lest the next call take results for inputs. With one input file, ``output`` may be
     a file name; otherwise it is a folder, in which the folders among the inputs are mirrored. Inputs that would be
     written to one place (``a.jpg`` and ``a.png``, or ``a.png`` and ``A.png``) are told apart by their full names.
 
     Args:
-        inputs: files and folders. Links to folders are not followed, links to files are.
+        inputs: files and folders, or one of them. Links to folders are not followed, links to files are.
         output: file or folder.
         recursive: folders within folders as well.
         keep_format: the suffix of the input instead of ``.png``.
@@ -81,7 +82,7 @@ def scan(
         UsageError: an output would replace an input, or one file name is given for several inputs. Found out about the
             first folder at once; later such inputs come as jobs with a problem.
     """
-    found = _Scan(inputs, output, recursive, keep_format).jobs(shard)
+    found = _Scan(several(inputs), output, recursive, keep_format).jobs(shard)
     first = next(found, None)
     if first is None:
         return iter(())
@@ -90,7 +91,7 @@ def scan(
 
 
 def plan(
-    inputs: Sequence[str | Path],
+    inputs: str | Path | Sequence[str | Path],
     output: str | Path | None = None,
     *,
     recursive: bool = False,
@@ -102,7 +103,7 @@ def plan(
     Raises:
         UsageError: an output would replace an input, or one file name is given for several inputs.
     """
-    found = list(_Scan(inputs, output, recursive, keep_format).jobs(shard))
+    found = list(_Scan(several(inputs), output, recursive, keep_format).jobs(shard))
     _refuse(found)
     return [job for job, _ in found]
 
@@ -178,6 +179,7 @@ class _Scan:
     keep_format: bool
     place: Location | None = None
     to_file: bool = False
+    marked: bool = True
     named: set[object] = field(default_factory=set)
     roots: list[Path] = field(default_factory=list)
     taken: set[int] | None = None
@@ -200,6 +202,7 @@ class _Scan:
         self.named = {_place(path) for path in files}
         folders = [path for path in paths if _is_folder(path)]
         self.roots = [path.resolve() for path in folders if isinstance(path, Path)]
+        self.marked = place is None or _place(place) in map(_place, folders)
         if place is not None and not _is_folder(place) and not str(self.output).endswith(SLASHES):
             self.to_file = place.suffix.lower() in WRITTEN
             if self.to_file and (len(paths) != 1 or not files):
@@ -239,7 +242,7 @@ class _Scan:
 
     def _is_read(self, name: str) -> bool:
         """Whether a file of that name is taken from a folder: pictures, but not what is hidden or was written by us."""
-        written = self.output is None and _split(name)[0].endswith(MARK)
+        written = self.marked and _split(name)[0].endswith(MARK)
         return _suffix(name) in SUFFIXES and not name.startswith(".") and not written
 
     def _apart(self, group: list[_Entry]) -> Iterator[tuple[_Entry, Location]]:
@@ -270,7 +273,7 @@ class _Scan:
     def _name(self, entry: _Entry) -> str:
         stem, suffix = _split(entry.name)
         suffix = suffix if self.keep_format and entry.suffix in WRITTEN else ".png"
-        return shortened(f"{stem}{MARK if self.place is None else ''}{suffix}")
+        return shortened(f"{stem}{MARK if self.marked else ''}{suffix}")
 
     def _met(self, result: _Result) -> bool:
         return self.taken is not None and hash(result.whole) in self.taken

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from undegrade.core.errors import UnknownNameError, UsageError
 
-__all__ = ["PATTERNS", "from_single", "masks", "mosaic", "single"]
+__all__ = ["PATTERNS", "from_single", "masks", "mosaic", "single", "zero_filled"]
 
 PATTERNS = ("RGGB", "BGGR", "GRBG", "GBRG")
 
@@ -45,3 +45,9 @@ def from_single(raw: Tensor, pattern: str = "RGGB") -> Tensor:
     if raw.shape[-3] != 1:
         raise UsageError(f"{raw.shape[-3]} channels: a raw mosaic has one")
     return raw * masks(raw.shape[-2], raw.shape[-1], pattern, raw.device)
+
+
+def zero_filled(picture: Tensor) -> bool:
+    """Whether a (..., 3, H, W) picture is zero wherever a sensor of one of the four patterns sees nothing."""
+    height, width = picture.shape[-2:]
+    return any(not picture[..., masks(height, width, pattern) == 0].any() for pattern in PATTERNS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from undegrade.core.errors import InputError
 from undegrade.tasks._task import Parameter, Task
 
 if TYPE_CHECKING:
@@ -21,10 +22,24 @@ def degrade(clean: Tensor, generator: torch.Generator, **strength: Any) -> Tenso
 
 
 def prepare(picture: Tensor, pattern: str = "RGGB") -> Tensor:
-    """A one-channel mosaic becomes the zero-filled form; three channels are taken to be it already."""
-    from undegrade.ops.bayer import from_single
+    """A mosaic of one channel, or of three that are equal, becomes the zero-filled form.
 
-    return from_single(picture, pattern) if picture.shape[-3] == 1 else picture
+    Three others are that form already, in whatever phase.
+
+    Raises:
+        InputError: a colour picture that is no mosaic.
+    """
+    from undegrade.ops.bayer import from_single, zero_filled
+
+    first = picture[..., :1, :, :]
+    if bool((picture == first).all()):
+        return from_single(first, pattern)
+    if not zero_filled(picture):
+        raise InputError(
+            "a colour picture, not the mosaic of a Bayer sensor: give one channel, or three with zeros where the sensor "
+            "sees nothing"
+        )
+    return picture
 
 
 TASK = Task(
