@@ -39,7 +39,7 @@ def test_a_clip_is_denoised(clip: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert f"{clip} -> {made} (5 frames, 0.20 s of video)" in capsys.readouterr().out
     assert spread(made) < spread(clip) / 3
     report = json.loads((clip.parent / "done.json").read_text(encoding="utf-8"))
-    assert report["results"][0] | {"input": ""} == {
+    assert report["videos"][0] | {"input": ""} == {
         "input": "",
         "status": "done",
         "output": str(made),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
 
+import undegrade
 from undegrade.core import decode, encode, exif, image, png16
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata
@@ -214,7 +215,7 @@ def test_pages_of_a_tiff(tmp_path: Path, dtype: type) -> None:
     assert all(page.dtype == np.dtype(dtype).name for page in again)
     for before, after in zip(pages, again, strict=True):
         assert (before.pixels == after.pixels).all()
-    with pytest.raises(InputError, match=r"holds 3 frames: choose one with frame=0\.\.2"):
+    with pytest.raises(InputError, match=r"holds 3 frames: choose one in Python with frame=0\.\.2"):
         image.read(tmp_path / "a.tif")
     assert image.read(tmp_path / "a.tif", frame=1).size == (13, 12)
     with pytest.raises(UsageError, match="frame=3"):
@@ -512,3 +513,45 @@ def test_the_still_picture_of_an_animation_is_left_out_and_told(tmp_path: Path, 
     assert "still picture" in pictures[0].notes[0]
     assert pictures[0].metadata.frames == moving
     assert [picture.metadata.duration for picture in pictures] == [80] * moving
+
+
+@pytest.mark.parametrize("output", [".png", ".tif", ".jpg", ".webp"])
+def test_a_tiff_without_a_resolution_gets_none(tmp_path: Path, output: str) -> None:
+    Image.fromarray(colours()).save(tmp_path / "a.tif")
+    picture = image.read(tmp_path / "a.tif")
+    assert picture.metadata.dpi is None
+    image.save(picture, tmp_path / f"b{output}")
+    assert image.read(tmp_path / f"b{output}").metadata.dpi is None
+
+
+def test_lost_captions_are_told(tmp_path: Path) -> None:
+    caption = b"\x1c\x02\x78\x00\x05hello"
+    resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(caption)) + caption
+    app13 = b"\xff\xed" + struct.pack(">H", len(resources) + 2) + resources
+    Image.fromarray(colours()).save(tmp_path / "plain.jpg")
+    plain = (tmp_path / "plain.jpg").read_bytes()
+    assert image.read(plain).notes == ()
+    assert image.read(plain[:2] + app13 + plain[2:]).notes == ("IPTC text (captions, keywords) is left out",)
+    Image.fromarray(colours()).save(tmp_path / "a.tif", tiffinfo={33723: caption})
+    assert image.read(tmp_path / "a.tif").notes == ("IPTC text (captions, keywords) is left out",)
+
+
+def test_a_jpeg_that_was_changed_in_memory_has_no_tables(tmp_path: Path) -> None:
+    Image.fromarray(colours(64, 64)).save(tmp_path / "a.jpg", quality=20)
+    assert image.read(Image.open(tmp_path / "a.jpg")).metadata.quantisation
+    with Image.open(tmp_path / "a.jpg") as opened:
+        opened.thumbnail((20, 20))
+        assert image.read(opened).metadata.quantisation == ()
+    picture = image.read(tmp_path / "a.jpg")
+    assert picture.with_pixels(1 - picture.pixels).metadata.quantisation == ()
+
+
+def test_one_frame_of_several(tmp_path: Path) -> None:
+    frames = [Image.new("L", (8, 8), level) for level in (10, 200)]
+    frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"holds 2 frames: choose one in Python with frame=0\.\.1"):
+        undegrade.degrade(tmp_path / "a.tif", "dejpeg")
+    spoilt = undegrade.degrade(tmp_path / "a.tif", "dejpeg", quality=90, frame=1)
+    assert np.asarray(spoilt).mean() > 150
+    restored = undegrade.restore(tmp_path / "a.tif", "dejpeg", frame=1)
+    assert np.asarray(restored).mean() > 150

@@ -19,6 +19,7 @@ from undegrade.core.formats import Metadata
 from undegrade.core.image import Picture, read
 from undegrade.inference import judging
 from undegrade.inference.auto import Auto
+from undegrade.inference.chain import Chain
 from undegrade.inference.judging import CROP, VIEW, Diagnosis, crops, diagnose, places, shown, view
 from undegrade.networks._judge import FAULTS, NOTHING, Judge, JudgeConfig, Opinion, measured
 from undegrade.networks._measures import _airlight as airlight
@@ -384,6 +385,20 @@ def test_it_may_stand_in_a_chain() -> None:
     result = chain.picture(Picture(coffee(64, 80)))
     assert result.size == (128, 160)
     assert "auto" in result.report
+
+
+def test_a_second_look_is_at_the_pixels_and_both_are_told(auto: Auto) -> None:
+    metadata = Metadata("JPEG", quantisation=tuple(tables(20)[0].reshape(-1).tolist()))
+    chain = Chain((replace(auto, judge=Sure()), replace(auto, judge=Sure())))
+    report = chain.picture(Picture(coffee(64, 64), metadata=metadata)).report["auto"]
+    assert report["summary"] == "jpeg_artifacts (quality 20), then nothing wrong"
+    assert [finding["task"] for finding in report["found"]] == ["jpeg_artifacts"]
+    assert [step["task"] for step in report["done"]] == ["jpeg_artifacts"]
+
+
+def test_weights_of_another_task_are_refused() -> None:
+    with pytest.raises(UsageError, match="task=auto: the weights denoising_best are for denoising"):
+        load(task="auto", weights="denoising_best")
 
 
 def test_weights_are_opened_when_they_are_needed_and_once(auto: Auto) -> None:

@@ -151,13 +151,29 @@ def test_no_two_jobs_ever_share_a_target(tmp_path: Path) -> None:
     assert len({job.target for job in jobs}) == len(jobs) == len(names)
 
 
+def test_results_among_the_inputs_bear_the_mark(tree: Path) -> None:
+    for _ in range(2):
+        jobs = batch.plan([tree / "in"], tree / "in", recursive=True)
+        assert targets(jobs, tree) == {
+            "in/a.jpg": "in/a.restored.png",
+            "in/b.PNG": "in/b.restored.png",
+            "in/sub/c.webp": "in/sub/c.restored.png",
+            "in/sub/deep/a.tif": "in/sub/deep/a.restored.png",
+        }
+        for job in jobs:
+            picture(Path(job.target))
+
+
+def test_one_path_need_not_be_a_list(tree: Path) -> None:
+    assert batch.plan(str(tree / "in"), tree / "out") == batch.plan([tree / "in"], tree / "out")
+    assert list(batch.scan(tree / "in")) == batch.plan([tree / "in"])
+
+
 def test_inputs_are_never_replaced(tree: Path) -> None:
     source = tree / "in/b.PNG"
     for output in (source, tree / "in" / ".." / "in" / "b.PNG"):
         with pytest.raises(UsageError, match="would replace an input"):
             batch.plan([source], output)
-    with pytest.raises(UsageError, match="would replace an input"):
-        batch.plan([tree / "in"], tree / "in", keep_format=True)
     (tree / "link.png").symlink_to(source)
     with pytest.raises(UsageError, match="would replace an input"):
         batch.plan([source], tree / "link.png")
@@ -221,6 +237,13 @@ def test_pages_stay_pages(tmp_path: Path) -> None:
     assert [int(page.pixels[0, 0, 0] * 65535) for page in result] == [65535, 64535, 63535]
     (again,) = batch.run(jobs, Negative(), skip_existing=True)
     assert again.status == "skipped"
+
+
+def test_notes_of_all_pages_are_told_once(tmp_path: Path) -> None:
+    pages = [Image.new("RGB", (8, 8), "red"), Image.new("CMYK", (8, 8)), Image.new("CMYK", (8, 8))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    (outcome,) = batch.run(batch.plan([tmp_path / "a.tif"]), Negative())
+    assert [note.partition(" ")[0] for note in outcome.notes] == ["CMYK"]
 
 
 def test_animation_becomes_an_animation(tmp_path: Path) -> None:

@@ -188,6 +188,13 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert cli.run([*words, "--engine", "local", "--retry-failed"]) == 0
     assert cli.run([*words, "--engine", "local"]) == 0
     assert cli.run(["restore", str(tmp_path / "in"), "--retry-failed"]) == 2
+    monkeypatch.chdir(tmp_path)
+    words[words.index("-o") + 1] = "./out/"
+    assert cli.run([*words, "--engine", "local"]) == 0
+    words[words.index("-o") + 1] = "other"
+    capsys.readouterr()
+    assert cli.run([*words, "--engine", "local"]) == 2
+    assert f"output: '{tmp_path / 'out'}' then, '{tmp_path / 'other'}' now" in capsys.readouterr().err
 
 
 def test_shards_are_disjoint_and_complete(tmp_path: Path) -> None:

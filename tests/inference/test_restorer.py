@@ -214,6 +214,14 @@ def test_one_channel_mosaic_gives_the_colour_picture_of_the_zero_filled_form(pro
     assert np.allclose(out, restorer(zero_filled).permute(1, 2, 0).numpy())
 
 
+def test_grey_in_three_channels_is_a_mosaic_and_a_photograph_is_none(probe):
+    restorer = probe(restorer={"task": tasks.get("demosaicing"), "parameters": {"pattern": "GBRG"}})
+    raw = torch.rand(1, 20, 26, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(restorer(raw.expand(3, -1, -1)), restorer(from_single(raw, "GBRG")))
+    with pytest.raises(InputError, match="not the mosaic of a Bayer sensor"):
+        restorer(torch.rand(3, 20, 26, generator=torch.Generator().manual_seed(1)))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -48,7 +48,7 @@ def command(
     if output is None and contact_sheet is None:
         raise UsageError("nowhere to write: give -o FOLDER, or --contact-sheet FILE")
     wish: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
-    wish |= pairs(strength, own={*wish, "task", "output", "seed", "contact_sheet", "beside", "columns"})
+    wish |= pairs(strength, own={"task", "output", "seed", "contact_sheet", "beside", "columns"})
     if contact_sheet is not None:
         _refuse_sheet(contact_sheet, [*paths, *(beside or ())])
         sheet = api.contact_sheet(paths, task, beside=beside or (), columns=columns, seed=seed, **wish)

@@ -32,8 +32,12 @@ def command(
         str | None,
         typer.Option("--task", "-t", help="What to take away, or several: derain,denoise. Default: auto."),
     ] = None,
-    sigma: Annotated[str | None, typer.Option(help="Noise level, 0-75, for weights made for one; those in the package see it.")] = None,
-    quality: Annotated[str | None, typer.Option(help="JPEG quality, 1-100, for weights made for one; those in the package see it.")] = None,
+    sigma: Annotated[
+        str | None, typer.Option(help="Noise level, 0-75, or auto; changes nothing with weights that are blind to it.")
+    ] = None,
+    quality: Annotated[
+        str | None, typer.Option(help="JPEG quality, 1-100, or auto; likewise. --strength sets how much is done.")
+    ] = None,
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
     settings: Annotated[

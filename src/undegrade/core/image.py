@@ -110,8 +110,8 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
             if count > 1 and frame is None:
                 name = "the file" if isinstance(source, bytes) else source
                 raise InputError(
-                    f"{name}: holds {count} frames: choose one in Python with frame=0..{count - 1}; the restore command "
-                    "does them all"
+                    f"{name}: holds {count} frames: choose one in Python with frame=0..{count - 1}; the restore "
+                    "command does them all"
                 )
             if frame is not None and not 0 <= frame < count:
                 raise UsageError(f"frame={frame}: the file holds {count}, counted from 0")

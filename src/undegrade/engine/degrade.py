@@ -131,7 +131,9 @@ def degrade_files(
     output = Path(output)
     sources = _files(paths)
     if not sources:
-        raise InputError(f"no pictures in {', '.join(map(str, several(paths)))}: give pictures, or folders that hold some")
+        raise InputError(
+            f"no pictures in {', '.join(map(str, several(paths)))}: give pictures, or folders that hold some"
+        )
     single = len(sources) == 1 and bool(output.suffix) and not output.is_dir()
     if len(sources) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
         raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")

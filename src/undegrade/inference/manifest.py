@@ -213,9 +213,9 @@ class Manifest:
             now = json.loads(entries["settings"])
             differing = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
             told = ", ".join(f"{name}: {before.get(name)!r} then, {now.get(name)!r} now" for name in differing)
+            told = told or f"schema {known.get('schema')}"
             raise UsageError(
-                f"{self.path}: the manifest of another call ({told or f'schema {known.get("schema")}'}): give another "
-                "file, or the same settings again"
+                f"{self.path}: the manifest of another call ({told}): give another file, or the same settings again"
             )
         if other:  # of a call that did nothing, for example with a mistyped folder
             self._execute("DELETE FROM files")

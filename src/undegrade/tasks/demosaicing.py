@@ -36,8 +36,8 @@ def prepare(picture: Tensor, pattern: str = "RGGB") -> Tensor:
         return from_single(first, pattern)
     if not zero_filled(picture):
         raise InputError(
-            "a colour picture, not the mosaic of a Bayer sensor: give one channel, or three with zeros where the sensor "
-            "sees nothing"
+            "a colour picture, not the mosaic of a Bayer sensor: give one channel, or three with zeros where the "
+            "sensor sees nothing"
         )
     return picture
 
