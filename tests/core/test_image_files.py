@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, TiffImagePlugin
 
 import undegrade
 from undegrade.core import decode, encode, exif, image, png16
@@ -524,16 +524,29 @@ def test_a_tiff_without_a_resolution_gets_none(tmp_path: Path, output: str) -> N
     assert image.read(tmp_path / f"b{output}").metadata.dpi is None
 
 
-def test_lost_captions_are_told(tmp_path: Path) -> None:
-    caption = b"\x1c\x02\x78\x00\x05hello"
-    resources = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(caption)) + caption
-    app13 = b"\xff\xed" + struct.pack(">H", len(resources) + 2) + resources
-    Image.fromarray(colours()).save(tmp_path / "plain.jpg")
-    plain = (tmp_path / "plain.jpg").read_bytes()
-    assert image.read(plain).notes == ()
-    assert image.read(plain[:2] + app13 + plain[2:]).notes == ("IPTC text (captions, keywords) is left out",)
+@pytest.mark.parametrize("tagged", ["bytes", "numbers"])
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_captions_survive_where_there_is_a_place(tmp_path: Path, suffix: str, tagged: str) -> None:
+    caption = b"\x1c\x02\x78\x00\x07caption"
     Image.fromarray(colours()).save(tmp_path / "a.tif", tiffinfo={33723: caption})
-    assert image.read(tmp_path / "a.tif").notes == ("IPTC text (captions, keywords) is left out",)
+    if tagged == "numbers":  # as some programs have it
+        data = bytearray((tmp_path / "a.tif").read_bytes())
+        entry = data.index(struct.pack("<HHI", 33723, 7, 12))
+        data[entry + 2 : entry + 8] = struct.pack("<HI", 4, 3)
+        (tmp_path / "a.tif").write_bytes(data)
+    picture = image.read(tmp_path / "a.tif")
+    assert picture.metadata.iptc == caption
+    image.save(picture, tmp_path / f"b{suffix}")
+    assert image.read(tmp_path / f"b{suffix}").metadata.iptc == caption
+    with Image.open(tmp_path / f"b{suffix}") as opened:
+        assert IptcImagePlugin.getiptcinfo(opened) == {(2, 120): b"caption"}
+    frame = image.to_frame(picture)
+    assert encode.left_out([frame], encode.format_of(f"b{suffix}")) == ()
+    assert "PNG has no place" in encode.left_out([frame], "PNG")[0]
+
+
+def test_captions_too_long_for_a_segment_are_left_out() -> None:
+    assert exif.iptc_segment(b"x" * 65600) == b""
 
 
 def test_a_jpeg_that_was_changed_in_memory_has_no_tables(tmp_path: Path) -> None:

@@ -115,7 +115,9 @@ def test_strength_is_a_number_a_pair_or_the_training_range() -> None:
         with pytest.raises(UsageError, match="sigma"):
             _draw.strength(generator, wrong, 0, 1, "sigma")  # type: ignore[arg-type]
     for wrong in ([4, 2], [1, math.nan], [1, math.inf], math.nan, -math.inf, -1):
-        with pytest.raises(UsageError, match=r"sigma=.*must be finite, 0 or more, and the first of a pair not above the second"):
+        with pytest.raises(
+            UsageError, match=r"sigma=.*must be finite, 0 or more, and the first of a pair not above the second"
+        ):
             _draw.strength(generator, wrong, 0, 1, "sigma")
     for often in ("often", 2, -0.1, math.nan):
         with pytest.raises(UsageError, match=r"'?[-.\w]+'?: a probability is needed, a number in 0-1"):

@@ -25,7 +25,6 @@ from undegrade.core.formats import Frame, Metadata
 
 __all__ = ["MAX_PIXELS", "check_pixels", "check_size", "decode", "from_pil", "pillow_formats"]
 
-IPTC_NOTE = "IPTC text (captions, keywords) is left out"
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
@@ -151,8 +150,7 @@ def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tu
     samples = tiff.decode(data, page)
     block, turned, dpi = exif.of_tiff(data, page.tags)
     icc, xmp = (_raw(page.tags.get(tag, b"")) for tag in (exif.ICC, exif.XMP))
-    metadata = Metadata("TIFF", block, icc, exif.upright_xmp(xmp), dpi, len(chosen))
-    notes = (*notes, IPTC_NOTE) if exif.IPTC in page.tags else notes
+    metadata = Metadata("TIFF", block, icc, exif.upright_xmp(xmp), exif.iptc_of_tiff(page.tags), dpi, len(chosen))
     return Frame(exif.upright(samples, turned), metadata, notes)
 
 
@@ -205,8 +203,6 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
     block = exif.of_image(image)
     if block is None:
         notes.append("the EXIF block is damaged and is left out")
-    if exif.has_iptc(image):
-        notes.append(IPTC_NOTE)
     # Pillow makes 1 dot per inch of a TIFF file that tells no resolution.
     told = kind != "TIFF" or exif.X_RESOLUTION in getattr(image, "tag_v2", ())
     dpi = (info.get("dpi") or exif.dpi(block or b"")) if told else None
@@ -217,6 +213,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
         exif=block or b"",
         icc=info.get("icc_profile") or b"",
         xmp=exif.upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
+        iptc=exif.iptc(image),
         dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
         duration=info.get("duration"),
         loop=info.get("loop"),

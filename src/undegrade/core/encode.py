@@ -7,7 +7,7 @@ import io
 import os
 import secrets
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from undegrade.core.decode import pillow_formats
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
 
-__all__ = ["check_fits", "encode", "format_of", "parts", "to_pil", "write", "write_beside"]
+__all__ = ["check_fits", "encode", "format_of", "left_out", "parts", "to_pil", "write", "write_beside"]
 
 
 def format_of(path: str | Path) -> str:
@@ -46,6 +46,13 @@ def check_fits(path: str | Path, deep: bool, alpha: bool, count: int) -> None:
         MissingExtraError: it needs an optional package.
     """
     _check(format_of(path), deep, alpha, count)
+
+
+def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
+    """What a format has no place for, one sentence each."""
+    if kind in ("JPEG", "TIFF") or not any(frame.metadata.iptc for frame in frames):
+        return ()
+    return (f"IPTC text (captions, keywords) is left out: {kind} has no place for it, .jpg and .tif have",)
 
 
 def write(frames: Sequence[Frame], path: str | Path) -> None:
@@ -146,7 +153,7 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
     held = _fitting(first, kind)
     if kind == "TIFF":
         told = (_fitting(frame, kind) for frame in frames)
-        tags = (exif.tiff_tags(page.exif, page.icc, page.xmp, page.dpi) for page in told)
+        tags = (exif.tiff_tags(page.exif, page.icc, page.xmp, page.iptc, page.dpi) for page in told)
         tiff.write(file, zip((frame.samples for frame in frames), tags, strict=True))
     elif deep:
         chunks = exif.png_chunks(held.exif, held.icc, held.xmp, held.dpi)
@@ -187,6 +194,8 @@ def _told(held: Metadata, kind: str) -> dict[str, Any]:
         told["exif"] = held.exif
     if kind not in ("BMP", "PNG"):
         told["xmp"] = held.xmp
+    if kind == "JPEG" and held.iptc:
+        told["extra"] = exif.iptc_segment(held.iptc)
     return {name: value for name, value in told.items() if value}
 
 

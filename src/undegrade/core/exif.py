@@ -17,11 +17,12 @@ from undegrade.core.formats import Samples
 
 __all__ = [
     "ICC",
-    "IPTC",
     "XMP",
     "X_RESOLUTION",
     "dpi",
-    "has_iptc",
+    "iptc",
+    "iptc_of_tiff",
+    "iptc_segment",
     "of_image",
     "of_tiff",
     "orientation",
@@ -75,10 +76,28 @@ def of_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[b
         return b"", _turn(tags.get(ORIENTATION)), None
 
 
-def has_iptc(image: Image.Image) -> bool:
-    """Whether a PIL image holds IPTC text, in the TIFF tag or among Photoshop's resources of a JPEG file."""
-    blocks = image.info.get("photoshop")
-    return IPTC in getattr(image, "tag_v2", ()) or (isinstance(blocks, dict) and IPTC_RESOURCE in blocks)
+def iptc(image: Image.Image) -> bytes:
+    """The IPTC records of a PIL image, from the TIFF tag or Photoshop's resources of a JPEG file."""
+    tags, resources = getattr(image, "tag_v2", None), image.info.get("photoshop")
+    if tags is not None:
+        return iptc_of_tiff(tags)
+    found = resources.get(IPTC_RESOURCE, b"") if isinstance(resources, dict) else b""
+    return found if isinstance(found, bytes) else b""
+
+
+def iptc_of_tiff(tags: TiffImagePlugin.ImageFileDirectory_v2) -> bytes:
+    """The IPTC records of a TIFF page."""
+    # As stored: some programs say that they are 32-bit numbers, of which Pillow would keep the first.
+    stored: bytes = tags._tagdata.get(IPTC, b"")
+    return stored
+
+
+def iptc_segment(records: bytes) -> bytes:
+    """A JPEG file's APP13 segment with IPTC records as Photoshop's resource; empty if they are too long for one."""
+    size = struct.pack(">I", len(records))
+    body = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">H", IPTC_RESOURCE) + b"\0\0" + size + records
+    body += b"\0" * (len(records) % 2)
+    return b"\xff\xed" + struct.pack(">H", len(body) + 2) + body if len(body) < 65534 else b""
 
 
 def orientation(image: Image.Image) -> int:
@@ -127,19 +146,21 @@ def resized(block: bytes, width: int, height: int, resolution: tuple[float, floa
     return _written(tags)
 
 
-def tiff_tags(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, float] | None) -> dict[int, Any]:
-    """Everything that is told about a picture, as TIFF tags."""
+def tiff_tags(
+    block: bytes, icc: bytes, xmp: bytes, records: bytes, resolution: tuple[float, float] | None
+) -> dict[int, Any]:
+    """Everything that is told about a picture, ``records`` of IPTC among it, as TIFF tags."""
     tags = _loaded(block)
     if resolution:
         tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: INCH}
-    return tags | {tag: value for tag, value in ((ICC, icc), (XMP, xmp)) if value}
+    return tags | {tag: value for tag, value in ((ICC, icc), (XMP, xmp), (IPTC, records)) if value}
 
 
 def tiff_directory(tags: Mapping[int, Any]) -> TiffImagePlugin.ImageFileDirectory_v2:
     """Tags in the form in which Pillow writes them."""
     directory = TiffImagePlugin.ImageFileDirectory_v2()
     for tag, value in tags.items():
-        if tag in (XMP, ICC):
+        if tag in (XMP, ICC, IPTC):
             directory.tagtype[tag] = TiffTags.BYTE if tag == XMP else TiffTags.UNDEFINED
         elif tag in (EXIF_PART, GPS_PART):
             directory.tagtype[tag] = TiffTags.LONG

@@ -58,6 +58,7 @@ class Metadata:
         format: a key of ``FORMATS``, or ``"GIF"``.
         exif: EXIF block without the orientation, which is applied to the pixels; empty when there is none.
         icc, xmp: colour profile and XMP packet; empty when there is none.
+        iptc: captions and keywords, as IPTC's records (IIM 4.2); empty when there are none.
         dpi: resolution across and down.
         frames: how many the file holds.
         duration: of an animation's frame, in milliseconds.
@@ -69,6 +70,7 @@ class Metadata:
     exif: bytes = b""
     icc: bytes = b""
     xmp: bytes = b""
+    iptc: bytes = b""
     dpi: tuple[float, float] | None = None
     frames: int = 1
     duration: float | None = None

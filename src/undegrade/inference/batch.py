@@ -17,7 +17,7 @@ from pathlib import Path
 
 from undegrade.core import decode
 from undegrade.core import image as images
-from undegrade.core.encode import check_fits, encode, format_of, write_beside
+from undegrade.core.encode import check_fits, encode, format_of, left_out, write_beside
 from undegrade.core.errors import InputError
 from undegrade.core.formats import Frame
 from undegrade.core.image import MAX_PIXELS, Picture
@@ -205,5 +205,6 @@ def _write(finished: _Finished, publish: Publish, sync: bool) -> Outcome:
     height, width = frames[0].samples.shape[:2]
     reports = tuple(frame.report for frame in frames if frame.report)
     notes = tuple(dict.fromkeys(note for frame in frames for note in frame.notes))
+    notes += left_out(frames, format_of(str(target)))
     outcome = Outcome(job.source, target, "done", "", notes, len(frames), (height, width), reports=reports)
     return replace(outcome, seconds=finished.seconds + time.perf_counter() - start)
