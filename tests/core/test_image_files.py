@@ -547,6 +547,7 @@ def test_captions_survive_where_there_is_a_place(tmp_path: Path, suffix: str, ta
 
 def test_captions_too_long_for_a_segment_are_left_out() -> None:
     assert exif.iptc_segment(b"x" * 65600) == b""
+    assert encode.left_out([Frame(colours(), Metadata(iptc=b"x" * 65600))], "JPEG")
 
 
 def test_a_jpeg_that_was_changed_in_memory_has_no_tables(tmp_path: Path) -> None:

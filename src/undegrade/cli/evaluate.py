@@ -45,7 +45,7 @@ def command(
     """Score restored pictures against their targets, and the untouched inputs beside them."""
     from undegrade import api
 
-    check_report(json_file)
+    check_report(json_file, [weights])
     quiet = str(json_file) == "-"
     own = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
     table = _Table(quiet)

@@ -50,7 +50,8 @@ def check_fits(path: str | Path, deep: bool, alpha: bool, count: int) -> None:
 
 def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
     """What a format has no place for, one sentence each."""
-    if kind in ("JPEG", "TIFF") or not any(frame.metadata.iptc for frame in frames):
+    captions = [frame.metadata.iptc for frame in frames if frame.metadata.iptc]
+    if kind == "TIFF" or (kind == "JPEG" and all(map(exif.iptc_segment, captions))) or not captions:
         return ()
     return (f"IPTC text (captions, keywords) is left out: {kind} has no place for it, .jpg and .tif have",)
 
