@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import nn
 
+    from undegrade.core.names import Paths
     from undegrade.data._layout import Layout
     from undegrade.data.check import CheckReport
     from undegrade.data.prepare import Prepared
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from undegrade.inference.scan import Job
     from undegrade.inference.video import Clip
     from undegrade.weights.card import WeightsCard
-
-    Paths = str | Path | Sequence[str | Path]
 
 __all__ = [
     "bench",

@@ -14,7 +14,7 @@ from undegrade.core.formats import SUFFIXES
 from undegrade.core.names import same_file
 from undegrade.core.replacing import replacing
 
-__all__ = ["check_report", "write_report"]
+__all__ = ["check_report", "write_report", "write_text"]
 
 
 def check_report(path: Path | None, others: Iterable[str | Path | None] = (), option: str = "--json") -> None:
@@ -63,3 +63,8 @@ def write_report(path: Path, write: Callable[[TextIO], object]) -> None:
             write(file)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """``write_report`` of a text that is there already."""
+    write_report(path, lambda file: file.write(text))

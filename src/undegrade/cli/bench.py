@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from undegrade.cli._report import check_report, write_report
+from undegrade.cli._report import check_report, write_text
 from undegrade.core.errors import UsageError
 
 
@@ -73,7 +73,7 @@ def command(
         )
     if json_file is not None:
         text = json.dumps(report, indent=1) + "\n"
-        write_report(json_file, lambda file: file.write(text))
+        write_text(json_file, text)
     return 1 if report["failed"] else 0
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import Annotated, Any
 
 import typer
 
-from undegrade.cli._report import check_report, write_report
+from undegrade.cli._report import check_report, write_text
 
 __all__ = ["command"]
 
@@ -32,13 +31,9 @@ def command(
     text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False) + "\n"
     for path, content in ((json_file, text), (markdown, calibration.to_markdown())):
         if path is not None:
-            write_report(path, partial(_put, content))
+            write_text(path, content)
     for name in calibration.missing:
         typer.echo(f"undegrade: {data / name}: not there, left out", err=True)
-
-
-def _put(content: str, file: TextIO) -> None:
-    file.write(content)
 
 
 def _print(row: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from undegrade.cli._report import check_report, write_report
+from undegrade.cli._report import check_report, write_text
 
 command = typer.Typer(no_args_is_help=True, help="Check, prepare and list data sets.")
 
@@ -53,7 +53,7 @@ def check(
     )
     if json_file is not None:
         text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        write_report(json_file, lambda file: file.write(text))
+        write_text(json_file, text)
     if str(json_file) == "-":
         return 1 if report.faults else 0
     for finding in report.findings:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from undegrade.cli._pairs import pairs
-from undegrade.cli._report import check_report, write_report
+from undegrade.cli._report import check_report, write_text
 from undegrade.cli.restore import tile_of
 
 
@@ -69,7 +69,7 @@ def command(
     report = api.evaluate(task, **how, **parameters)
     if json_file is not None:
         text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
-        write_report(json_file, lambda file: file.write(text))
+        write_text(json_file, text)
     if not quiet:
         table.end(report)
         if paper:

@@ -14,7 +14,7 @@ import typer
 
 from undegrade.cli import _clips, _signals
 from undegrade.cli._pairs import pairs
-from undegrade.cli._report import check_report, write_report
+from undegrade.cli._report import check_report, write_text
 from undegrade.cli._watch import Watch
 from undegrade.core.errors import UsageError
 from undegrade.core.urls import is_url
@@ -119,7 +119,7 @@ def command(
             if json_file is not None:
                 told = {"schema": 1, "restorer": videos["restorer"], "results": [], "videos": videos["results"]}
                 text = json.dumps(told, indent=2, default=str) + "\n"
-                write_report(json_file, lambda file: file.write(text))
+                write_text(json_file, text)
             return failed
         about["videos"] = videos["results"]
     with (

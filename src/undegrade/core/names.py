@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 
-__all__ = ["LONGEST", "SLASHES", "folded", "printable", "same_file", "several", "shortened"]
+__all__ = ["LONGEST", "SLASHES", "Paths", "folded", "printable", "same_file", "several", "shortened"]
 
+Paths = str | Path | Sequence[str | Path]
+"""One path or many."""
 LONGEST = 255
 """Bytes that nearly every file system takes for one name."""
 SLASHES = tuple({"/", os.sep})
@@ -37,7 +39,7 @@ def same_file(one: Path, other: Path) -> bool:
     return os.path.exists(one) and os.path.exists(other) and one.samefile(other)  # noqa: PTH110
 
 
-def several(paths: str | Path | Iterable[str | Path]) -> list[str | Path]:
+def several(paths: Paths) -> list[str | Path]:
     """One path or many as a list; a single text is not taken for its letters."""
     return [paths] if isinstance(paths, str | Path) else list(paths)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import like, read, save
-from undegrade.core.names import same_file, several
+from undegrade.core.names import Paths, same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -110,7 +110,7 @@ class Done:
 
 
 def degrade_files(
-    paths: str | Path | Sequence[str | Path], output: str | Path, task: Task | str, *, seed: int = 0, **strength: Any
+    paths: Paths, output: str | Path, task: Task | str, *, seed: int = 0, **strength: Any
 ) -> Iterator[Done]:
     """Degrades files and the pictures of folders into ``output``, as PNG of the same stem.
 
@@ -158,10 +158,10 @@ def degrade_files(
 
 
 def contact_sheet(
-    paths: str | Path | Sequence[str | Path],
+    paths: Paths,
     task: Task | str,
     *,
-    beside: str | Path | Sequence[str | Path] = (),
+    beside: Paths = (),
     columns: int = 4,
     side: int = 320,
     seed: int = 0,
@@ -203,7 +203,7 @@ def contact_sheet(
     return Image.fromarray((sheet * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def _files(paths: str | Path | Sequence[str | Path]) -> list[Path]:
+def _files(paths: Paths) -> list[Path]:
     return [file for path in map(Path, several(paths)) for file in (list_pictures(path) if path.is_dir() else [path])]
 
 

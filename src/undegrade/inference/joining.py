@@ -57,7 +57,7 @@ class Clip:
 def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
     """The pieces as one track, with the other tracks of the source, in the source's order."""
     av = library()
-    part = target.with_name(shortened(f".{target.name}.part"))
+    part = target.with_name(shortened(f".{target.name}.part"))  # one name: over what a killed run left
     notes: list[str] = []
     try:
         with av.open(str(source)) as old, av.open(str(part), "w", format=container_of(target)) as new:

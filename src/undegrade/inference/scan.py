@@ -22,7 +22,7 @@ from PIL import Image
 from undegrade.core.encode import format_of
 from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
-from undegrade.core.names import SLASHES, folded, several, shortened
+from undegrade.core.names import SLASHES, Paths, folded, several, shortened
 from undegrade.core.urls import Location, Url, is_url
 
 __all__ = ["Job", "parse_shard", "plan", "scan"]
@@ -56,7 +56,7 @@ class Job:
 
 
 def scan(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: Paths,
     output: str | Path | None = None,
     *,
     recursive: bool = False,
@@ -91,7 +91,7 @@ def scan(
 
 
 def plan(
-    inputs: str | Path | Sequence[str | Path],
+    inputs: Paths,
     output: str | Path | None = None,
     *,
     recursive: bool = False,
