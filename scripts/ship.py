@@ -5,12 +5,14 @@ of the run and of the file that the package holds under that name: where a run b
 let both drift, their mean can be better than either.
 
 The averaged weights of the last checkpoint are packed in half precision under `src/undegrade/weights`, with the card
-that the run's recipe describes. Scores are added afterwards by `scripts/scoreboard.py`.
+that the run's recipe describes and the commit that is checked out, in which that recipe must stand. Scores are added
+afterwards by `scripts/scoreboard.py`.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +34,12 @@ def main() -> None:
     parser.add_argument("--mean", action="store_true", help="of the run and the file in the package")
     parser.add_argument("--share", type=float, default=0.5, help="of the run in that mean")
     told = parser.parse_args()
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=True
+    ).stdout.strip()
     for wish in told.runs:
         run, _, name = wish.partition("=")
-        state = checkpoint.load(Path(run) / "last.pt")
+        state = checkpoint.load(Path(run) / "last.pt") | {"commit": commit}
         recipe = Recipe.from_dict(state["recipe"])
         recipe = replace(recipe, name=name or recipe.name)
         if recipe.name in shipped_recipes():

@@ -332,7 +332,8 @@ def pack_run(
     Args:
         net: with the averaged weights.
         recipe: of the run.
-        state: of the run as its checkpoint tells: ``step``, ``minutes``, ``scores``, ``device``, ``versions``.
+        state: of the run as its checkpoint tells: ``step``, ``minutes``, ``scores``, ``device``, ``versions``; and
+            ``commit``, the version of the code, where it is known.
         folder: where ``<name>.safetensors`` goes.
         card_folder: where ``<name>.toml`` goes, if not there too.
     """
@@ -359,6 +360,7 @@ def pack_run(
             seed=recipe.seed,
             device=state["device"],
             versions=state["versions"],
+            commit=state.get("commit", ""),
             validation={name: round(score, 3) for name, score in (state["scores"] or {}).items()},
         ),
         **recipe.card,

@@ -50,7 +50,7 @@ class Training:
         start: the weights that the run began with, in words; empty for fresh ones.
         seed, steps, minutes, device: of the run.
         versions: package -> version.
-        commit: version of the code.
+        commit: version of the code in which the recipe stands.
         validation: strength -> PSNR in dB on pictures held back from training.
     """
 
