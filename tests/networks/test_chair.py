@@ -23,6 +23,23 @@ def test_unit_equals_plain_form(unit: type[nn.Module], width: int) -> None:
         assert difference(module(u), expected) < EXACT
 
 
+@pytest.mark.parametrize("size", [(9, 14), (8, 6), (1, 1)])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_filter_walks_through_maps_that_lie_channels_last(
+    size: tuple[int, int], batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chair, "_ELEMENTS", 512)  # several strips, of which the last is shorter
+    module = awake(chair.ChannelFilter(24)).eval()
+    u = torch.randn(batch, 24, *size, dtype=torch.float64).contiguous(memory_format=torch.channels_last)
+    given = u.clone()
+    expected = mimo_plain.plain(module)(u)
+    with torch.no_grad():
+        v = module(u)
+    assert difference(v, expected) < EXACT
+    assert v.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(u, given)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_filter_keeps_layout_and_dtype(batch: int) -> None:
     """Of one picture every layout is channels-last in name; the next convolution goes by the stride of the batch."""
