@@ -22,6 +22,7 @@ class Negative:
     """Stands in for a Restorer."""
 
     info: ClassVar = {"task": "negative", "weights": "none"}
+    scale = 1
 
     def picture(self, picture: Picture, *, progress: Any = None) -> Picture:
         return picture.with_pixels(1 - picture.pixels)

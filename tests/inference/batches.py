@@ -36,6 +36,7 @@ class Negative:
     tame: int = 0
 
     info = {"task": "negative"}  # noqa: RUF012 (a stand-in for a property)
+    scale = 1  # likewise
     options = SimpleNamespace(tile="auto", max_memory=None)
 
     def picture(self, picture: Picture, *, progress: Any = None, **options: Any) -> Picture:

@@ -20,6 +20,7 @@ class Negative:
     """Stands in for a Restorer: the negative of the picture."""
 
     info: ClassVar = {"task": "negative"}
+    scale = 1
 
     def picture(self, picture: Picture, *, progress: Any = None) -> Picture:
         for part in range(3):

@@ -15,8 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from undegrade import load_network
-from undegrade.core.errors import WeightsError
+from undegrade.core.errors import UsageError, WeightsError
+from undegrade.networks import catalog
+from undegrade.weights.card import WeightsCard
 from undegrade.weights.checkpoint import read
+from undegrade.weights.pack import CARD_KEY
 
 TENSORS = {"a.weight": torch.arange(2000.0), "b.weight": torch.ones(3, 3)}
 
@@ -154,3 +157,25 @@ def test_missing_file_and_no_tensors(save, tmp_path):
         read(save({"epoch": 1, "names": []}))
     with pytest.raises(WeightsError, match="no tensors inside; found a list"):
         read(save([1, 2]))
+
+
+@pytest.mark.parametrize("said", [{"network": ["m3snet"]}, {"numbers": 3}, {"preset": ["m3snet_w16_d8"]}])
+def test_a_recipe_inside_that_makes_no_sense(save, said):
+    with pytest.raises(WeightsError, match="the recipe inside is damaged"):
+        load_network(save({"ema": TENSORS, "recipe": {"network": "m3snet", **said}}))
+
+
+def test_a_card_inside_that_asks_for_more_than_there_is(tmp_path):
+    numbers = {"width": 2_000_000, "enc_blocks": [1, 1, 1, 1], "middle_blocks": 1, "dec_blocks": [1, 1, 1, 1]}
+    card = WeightsCard(id="x", title="x", network="m3snet", file="x.safetensors", task="denoising", numbers=numbers)
+    save_file(TENSORS, tmp_path / "x.safetensors", {CARD_KEY: card.to_toml()})
+    with pytest.raises(WeightsError, match="too large for this machine"):
+        load_network(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("spec", [catalog.get(name) for name in catalog.names()], ids=catalog.names())
+def test_entries_without_numbers_in_them(save, spec):
+    names = spec.official(spec.presets[spec.default])
+    path = save({name: torch.zeros(0, 0, 0, 0) for name in names})
+    with pytest.raises((WeightsError, UsageError)):
+        load_network(path, network=spec.name)

@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from undegrade.core import exif, png16, tiff
 from undegrade.core.errors import InputError, MissingExtraError
@@ -79,7 +79,10 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
     if tiff.is_tiff(data):
         pages = tiff.pages(data)
         check_pixels(sum(page.width * page.height for page in pages), max_pixels)
-        chosen = [index for index, page in enumerate(pages) if not page.thumbnail] or list(range(len(pages)))
+        chosen = [index for index, page in enumerate(pages) if not page.thumbnail]
+        if not chosen and any(tiff.FURTHER in page.tags for page in pages):
+            raise InputError("holds only a preview that is read (a camera's raw file?): develop it first")
+        chosen = chosen or list(range(len(pages)))
         # A palette stays with Pillow when it goes on to a page that has none: such files are opened anew for each.
         mixed = len({page.photometric == tiff.PALETTE for page in pages}) > 1
         if len(chosen) < len(pages) or any(page.ours for page in pages) or mixed:
@@ -119,12 +122,12 @@ def from_pil(image: Image.Image) -> Frame:
         raise InputError(f"a picture of {image.width} x {image.height} pixels: there is nothing in it")
     notes: list[str] = []
     unread = bool(getattr(image, "tile", None))
+    stored = exif.orientation(image)  # Pillow itself turns TIFF pages when it reads their pixels
     image.load()  # some formats tell their metadata only now
-    metadata = _metadata(image, notes)
+    turned = exif.orientation(image)
+    metadata = _metadata(image, notes, stored if turned == 1 else turned)
     if not unread:  # somebody may have shrunk it or drawn in it: a JPEG file's tables speak of its own pixels
         metadata = replace(metadata, quantisation=())
-    if exif.orientation(image) != 1:
-        image = ImageOps.exif_transpose(image)
     mode, deep = image.mode, image.mode.startswith("I;16")
     if mode == "CMYK":
         image, note = _from_cmyk(image, metadata.icc)
@@ -140,7 +143,8 @@ def from_pil(image: Image.Image) -> Frame:
     elif not deep:
         raise InputError(f"pictures of mode {mode} are not handled: convert to 8 or 16 bits of grey or RGB")
     samples = np.asarray(image).astype(np.uint16) if deep else np.asarray(image)
-    return Frame(samples.reshape(*samples.shape[:2], -1), metadata, tuple(notes))
+    samples = samples.reshape(*samples.shape[:2], -1)
+    return Frame(exif.upright(samples, turned), metadata, tuple(notes))
 
 
 def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tuple[str, ...], index: int) -> Frame:
@@ -154,10 +158,11 @@ def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tu
     return Frame(exif.upright(samples, turned), metadata, notes)
 
 
-def _raw(value: bytes | str | tuple[bytes, ...]) -> bytes:
-    """A tag's bytes, which Pillow hands over by the type that the file gave them."""
+def _raw(value: object) -> bytes:
+    """A tag's bytes, which Pillow hands over by the type that the file gave them; none if they are called numbers."""
     value = value[0] if isinstance(value, tuple) else value
-    return value.encode("latin-1") if isinstance(value, str) else value
+    value = value.encode("latin-1") if isinstance(value, str) else value
+    return value if isinstance(value, bytes) else b""
 
 
 def _deep_png(data: bytes, told: tuple[str, ...], index: int) -> Frame:
@@ -165,14 +170,17 @@ def _deep_png(data: bytes, told: tuple[str, ...], index: int) -> Frame:
     image, notes = _open(data), list(told)
     with suppress(OSError):
         image.load()  # some of the metadata may stand behind the pixels
-    metadata = _metadata(image, notes)
-    return Frame(exif.upright(samples, exif.orientation(image)), metadata, tuple(notes))
+    turned = exif.orientation(image)
+    metadata = _metadata(image, notes, turned)
+    return Frame(exif.upright(samples, turned), metadata, tuple(notes))
 
 
 def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: int, first: int = 0) -> Frame:
     """The frame with this index, counted from ``first``, of ``count`` in the file."""
-    if count > 1:
+    if first + index or count > 1:
         image.seek(first + index)
+    for name in {"xmp", "icc_profile"} & set(image.info):  # Pillow itself fails on other types than bytes
+        image.info[name] = _raw(image.info[name])
     frame = from_pil(image)
     return replace(frame, metadata=replace(frame.metadata, frames=count - first), notes=(*notes, *frame.notes))
 
@@ -198,14 +206,16 @@ def pillow_formats() -> frozenset[str]:
     return frozenset(Image.OPEN)
 
 
-def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
+def _metadata(image: Image.Image, notes: list[str], turned: int) -> Metadata:
+    """What is told of the upright picture, which the file stores in the orientation ``turned``."""
     info, kind = image.info, image.format or "PNG"
-    block = exif.of_image(image)
+    block = exif.of_image(image, turned)
     if block is None:
         notes.append("the EXIF block is damaged and is left out")
     # Pillow makes 1 dot per inch of a TIFF file that tells no resolution.
     told = kind != "TIFF" or exif.X_RESOLUTION in getattr(image, "tag_v2", ())
-    dpi = (info.get("dpi") or exif.dpi(block or b"")) if told else None
+    stored = info.get("dpi")
+    dpi = (stored[::-1] if turned in exif.ACROSS else stored) if stored else exif.dpi(block or b"")
     tables: dict[int, list[int]] = getattr(image, "quantization", None) or {}
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     return Metadata(
@@ -214,7 +224,7 @@ def _metadata(image: Image.Image, notes: list[str]) -> Metadata:
         icc=info.get("icc_profile") or b"",
         xmp=exif.upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
         iptc=exif.iptc(image),
-        dpi=(float(dpi[0]), float(dpi[1])) if dpi and min(dpi) > 0 else None,
+        dpi=(float(dpi[0]), float(dpi[1])) if told and dpi and min(dpi) > 0 else None,
         duration=info.get("duration"),
         loop=info.get("loop"),
         quantisation=tuple(tables.get(0, ())),
@@ -267,11 +277,13 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def _in(name: str, max_pixels: int) -> Iterator[None]:
-    """Errors of reading the file ``name`` become one line; Pillow's size limit is set to ours, its warnings aside."""
+    """Errors of reading the file ``name`` become one line; Pillow's limits are set to ours, its warnings aside."""
     with _LOCK, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Later frames of a GIF may widen its canvas; Pillow then refuses what is beyond twice its limit.
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, -(-max_pixels // 2)
+        # Colour profiles and compressed texts of a megabyte and more do occur.
+        text, PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY
         try:
             yield
         except MissingExtraError:
@@ -293,4 +305,4 @@ def _in(name: str, max_pixels: int) -> Iterator[None]:
         except Exception as error:
             raise InputError(f"{name}: the file is damaged ({' '.join(str(error).split())})") from error
         finally:
-            Image.MAX_IMAGE_PIXELS = limit
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limit, text

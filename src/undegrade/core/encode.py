@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,22 +39,32 @@ def format_of(path: str | Path) -> str:
     raise UsageError(f"{path}: files of kind '{suffix}' are not written: choose one of {known}")
 
 
-def check_fits(path: str | Path, deep: bool, alpha: bool, count: int) -> None:
-    """Raises an InputError when the format of ``path`` cannot hold 16 bits, transparency, or ``count`` frames.
+def check_fits(path: str | Path, deep: bool, alpha: bool, count: int, longest: int) -> None:
+    """Whether the format of ``path`` holds such a picture.
+
+    Args:
+        path: of the file to be written.
+        deep, alpha: whether there are 16 bits, and transparency.
+        count: of frames.
+        longest: side, in pixels.
 
     Raises:
+        InputError: it does not.
         UsageError: no such format.
         MissingExtraError: it needs an optional package.
     """
-    _check(format_of(path), deep, alpha, count)
+    _check(format_of(path), deep, alpha, count, longest)
 
 
 def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
     """What a format has no place for, one sentence each."""
+    told = []
     captions = [frame.metadata.iptc for frame in frames if frame.metadata.iptc]
-    if kind == "TIFF" or (kind == "JPEG" and all(map(exif.iptc_segment, captions))) or not captions:
-        return ()
-    return (f"IPTC text (captions, keywords) is left out: {kind} has no place for it, .jpg and .tif have",)
+    if captions and kind != "TIFF" and not (kind == "JPEG" and all(map(exif.iptc_segment, captions))):
+        told.append(f"IPTC text (captions, keywords) is left out: {kind} has no place for it, .jpg and .tif have")
+    if any(_fitting_icc(frame) and not _fitting_icc(frame, kind) for frame in frames):
+        told.append(f"the colour profile, one for grey, is left out: {kind} keeps grey as RGB, .png and .tif do not")
+    return tuple(told)
 
 
 def write(frames: Sequence[Frame], path: str | Path) -> None:
@@ -149,7 +160,8 @@ def to_pil(frame: Frame) -> Image.Image:
 
 def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
     deep = any(frame.samples.dtype == np.uint16 for frame in frames)
-    _check(kind, deep, any(frame.samples.shape[2] in (2, 4) for frame in frames), len(frames))
+    alpha = any(frame.samples.shape[2] in (2, 4) for frame in frames)
+    _check(kind, deep, alpha, len(frames), max(max(frame.samples.shape[:2]) for frame in frames))
     first = frames[0]
     held = _fitting(first, kind)
     if kind == "TIFF":
@@ -164,14 +176,14 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
         images = [_image(frame.samples) for frame in frames]
         if len(images) > 1:
             images = _alike(images)
-        options = FORMATS[kind].options | _told(held, kind) | _sequence(frames, images)
+        options = FORMATS[kind].options | _told(held, kind) | _sequence(frames, images, kind)
         try:
             images[0].save(file, kind, **options)
         except (ValueError, TypeError, RuntimeError, struct.error) as error:  # too many pixels or metadata
             raise InputError(f"{kind} cannot hold this picture ({error})") from error
 
 
-def _check(kind: str, deep: bool, alpha: bool, count: int) -> None:
+def _check(kind: str, deep: bool, alpha: bool, count: int, longest: int) -> None:
     held = FORMATS[kind]
     if kind not in pillow_formats():
         raise MissingExtraError(f"writing {kind}", "heif")
@@ -181,6 +193,8 @@ def _check(kind: str, deep: bool, alpha: bool, count: int) -> None:
         raise InputError(f"{kind} holds no transparency, which the picture has: choose .png, .tif or .webp")
     if count > 1 and not held.many:
         raise InputError(f"{kind} holds one picture, there are {count}: choose .png, .webp or .tif")
+    if held.largest is not None and longest > held.largest:
+        raise InputError(f"{kind} holds {held.largest} pixels a side, the picture has {longest}: choose .png or .tif")
     if count > 1 and deep and kind == "PNG":
         raise InputError(f"PNG holds one 16-bit picture, there are {count}: choose .tif")
 
@@ -200,7 +214,7 @@ def _told(held: Metadata, kind: str) -> dict[str, Any]:
     return {name: value for name, value in told.items() if value}
 
 
-def _sequence(frames: Sequence[Frame], images: list[Image.Image]) -> dict[str, Any]:
+def _sequence(frames: Sequence[Frame], images: list[Image.Image], kind: str) -> dict[str, Any]:
     """Pillow's arguments of ``save`` for several frames."""
     if len(images) < 2:
         return {}
@@ -209,6 +223,8 @@ def _sequence(frames: Sequence[Frame], images: list[Image.Image]) -> dict[str, A
     if None not in durations:
         once = held.loop is None and held.format == "GIF"  # its word for how often; without it, it plays once
         options |= {"duration": [round(duration or 0) for duration in durations], "loop": 1 if once else held.loop or 0}
+    elif kind == "WEBP" and any(one == other for one, other in pairwise(images)):
+        raise InputError("WEBP drops a page that equals the one before it: choose .png or .tif")
     return options
 
 
@@ -231,11 +247,12 @@ def _fitting(frame: Frame, kind: str) -> Metadata:
     height, width = frame.samples.shape[:2]
     held = frame.metadata
     block = exif.resized(held.exif, width, height, None if FORMATS[kind].own_dpi else held.dpi)
-    return replace(held, icc=_fitting_icc(frame), exif=block)
+    return replace(held, icc=_fitting_icc(frame, kind), exif=block)
 
 
-def _fitting_icc(frame: Frame) -> bytes:
-    """The colour profile, if it speaks of as many channels as the frame has (ICC.1, section 7.2.6)."""
-    space = b"RGB " if frame.samples.shape[2] > 2 else b"GRAY"
+def _fitting_icc(frame: Frame, kind: str | None = None) -> bytes:
+    """The colour profile, if it speaks of as many channels as the frame has, in a file too (ICC.1, section 7.2.6)."""
+    grey = frame.samples.shape[2] <= 2
     icc = frame.metadata.icc
-    return icc if icc[16:20] == space else b""
+    keeps = not grey or kind is None or FORMATS[kind].grey
+    return icc if icc[16:20] == (b"GRAY" if grey else b"RGB ") and keeps else b""

@@ -16,6 +16,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 from undegrade.core.formats import Samples
 
 __all__ = [
+    "ACROSS",
     "ICC",
     "XMP",
     "X_RESOLUTION",
@@ -36,6 +37,8 @@ __all__ = [
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 EXIF_PART, GPS_PART, INTEROPERABILITY, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0x8825, 0xA005, 0xA002, 0xA003
+ACROSS = (5, 6, 7, 8)
+"""Orientations in which the stored rows are columns of the picture."""
 XMP, ICC, IPTC = 700, 34675, 33723
 IPTC_RESOURCE = 0x0404
 INCH, CENTIMETRE = 2, 3
@@ -47,12 +50,23 @@ DESCRIPTIVE = {
 }
 """Tags of the main directory that speak of the photograph. The others (strips, predictor, thumbnail, orientation ...)
 speak of how the input file stores it and would be wrong in the output."""
+UNDEFINED = {37121, 37500, 37510, 41728, 41729, 41995}
+"""Tags of the EXIF part whose bytes have no type (EXIF 2.32, section 4.6.5) and for Pillow would be small numbers:
+components, maker's note, user's comment, kinds of source and scene, settings of the device."""
 
 
-def of_image(image: Image.Image) -> bytes | None:
-    """A PIL image's EXIF block, orientation and storage tags left out; empty if it has none, None if it is damaged."""
+def of_image(image: Image.Image, turned: int) -> bytes | None:
+    """A PIL image's EXIF block for the upright picture, orientation and storage tags left out.
+
+    Args:
+        image: as it was opened.
+        turned: the orientation in which its file stores it.
+
+    Returns:
+        Empty if it has none, None if it is damaged.
+    """
     try:
-        return None if _astray(image.info.get("exif", b"")) else _block(image.getexif())
+        return None if _astray(image.info.get("exif", b"")) else _block(image.getexif(), turned)
     except Exception:  # Pillow raises nearly anything on damaged directories
         return None
 
@@ -71,7 +85,8 @@ def of_tiff(data: bytes, tags: TiffImagePlugin.ImageFileDirectory_v2) -> tuple[b
     block.bigtiff = b"+" in data[2:4]
     try:
         block.load_from_fp(io.BytesIO(data), tags.offset)
-        return _block(block), _turn(block.get(ORIENTATION)), _resolution(block)
+        turned, resolution = _turn(block.get(ORIENTATION)), _resolution(block)
+        return _block(block, turned), turned, resolution[::-1] if resolution and turned in ACROSS else resolution
     except Exception:
         return b"", _turn(tags.get(ORIENTATION)), None
 
@@ -119,7 +134,7 @@ def dpi(block: bytes) -> tuple[float, float] | None:
 
 def upright(samples: Samples, turned: int) -> Samples:
     """(H, W, C) samples stored with an EXIF orientation, turned upright."""
-    if turned in (5, 6, 7, 8):
+    if turned in ACROSS:
         samples = samples.transpose(1, 0, 2)
     if turned in (3, 4, 7, 8):
         samples = samples[::-1]
@@ -193,8 +208,10 @@ class _Text(str):
         return super().encode("latin-1", "replace")
 
 
-def _block(entries: Image.Exif) -> bytes:
+def _block(entries: Image.Exif, turned: int) -> bytes:
     tags = _tags(entries)
+    if turned in ACROSS and {X_RESOLUTION, Y_RESOLUTION} <= set(tags):
+        tags[X_RESOLUTION], tags[Y_RESOLUTION] = tags[Y_RESOLUTION], tags[X_RESOLUTION]
     kept = {tag: value for tag, value in tags.items() if tag in DESCRIPTIVE or tag in (EXIF_PART, GPS_PART)}
     return _written(kept) if set(kept) - RESOLUTION else b""
 
@@ -228,11 +245,12 @@ def _written(tags: Mapping[int, Any]) -> bytes:
 
 
 def _stored(value: Any) -> Any:
-    """A tag's value with all text in it as ``_Text``."""
+    """A tag's value with all text in it as ``_Text``, and untyped bytes as what Pillow leaves untyped."""
     if isinstance(value, str):
         return _Text(value)
     if isinstance(value, Mapping):
-        return {tag: _stored(part) for tag, part in value.items()}
+        untyped = {tag for tag in UNDEFINED & set(value) if isinstance(value[tag], bytes)}
+        return {tag: (bytearray(part),) if tag in untyped else _stored(part) for tag, part in value.items()}
     return tuple(map(_stored, value)) if isinstance(value, tuple) else value
 
 

@@ -24,6 +24,8 @@ class Format:
         alpha: transparency.
         many: several frames or pages.
         own_dpi: a field for the resolution outside EXIF.
+        grey: pictures of one colour as such, not as equal red, green and blue.
+        largest: the longest side, in pixels; None: whatever memory holds.
         options: how Pillow is told to write: as good as lossless where the format is not.
     """
 
@@ -32,6 +34,8 @@ class Format:
     alpha: bool = True
     many: bool = False
     own_dpi: bool = True
+    grey: bool = True
+    largest: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -39,9 +43,23 @@ FORMATS = {
     # Level 4, as for 16 bits: for photographs much faster than Pillow's 6, and hardly larger.
     "PNG": Format((".png", ".apng"), deep=True, many=True, options={"compress_level": 4}),
     "TIFF": Format((".tif", ".tiff"), deep=True, many=True),
-    "JPEG": Format((".jpg", ".jpeg", ".jfif", ".jpe"), alpha=False, options={"quality": 95, "subsampling": "4:4:4"}),
-    "WEBP": Format((".webp",), many=True, own_dpi=False, options={"lossless": True, "exact": True, "method": 2}),
-    "AVIF": Format((".avif",), many=True, own_dpi=False, options={"quality": 90, "subsampling": "4:4:4"}),
+    "JPEG": Format(
+        (".jpg", ".jpeg", ".jfif", ".jpe"),
+        alpha=False,
+        largest=65500,
+        options={"quality": 95, "subsampling": "4:4:4"},
+    ),
+    "WEBP": Format(
+        (".webp",),
+        many=True,
+        own_dpi=False,
+        grey=False,
+        largest=16383,
+        options={"lossless": True, "exact": True, "method": 2},
+    ),
+    "AVIF": Format(
+        (".avif",), many=True, own_dpi=False, grey=False, largest=65536, options={"quality": 90, "subsampling": "4:4:4"}
+    ),
     "BMP": Format((".bmp",), alpha=False),
     "HEIF": Format((".heic", ".heif"), own_dpi=False, options={"quality": 95, "chroma": 444}),
 }

@@ -25,12 +25,12 @@ from undegrade.core.formats import Samples
 __all__ = ["Page", "decode", "is_tiff", "pages", "write"]
 
 # Tag numbers, TIFF 6.0 section 8.
-SUBFILE = 254
+SUBFILE, FURTHER = 254, 330
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 STRIPS, SAMPLES, STRIP_ROWS, STRIP_BYTES, PLANAR, PREDICTOR = 273, 277, 278, 279, 284, 317
 TILE_WIDTH, TILE_HEIGHT, TILES, TILE_BYTES, EXTRA, FORMAT = 322, 323, 324, 325, 338, 339
 
-WHITE_IS_ZERO, BLACK_IS_ZERO, COLOUR, PALETTE = 0, 1, 2, 3
+WHITE_IS_ZERO, BLACK_IS_ZERO, COLOUR, PALETTE, INKS = 0, 1, 2, 3, 5
 COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, COLOUR: 3}
 """Samples of a pixel without the extra ones."""
 RAW, DEFLATE, SPLIT, LOSSY = 1, 8, 2, (6, 7)
@@ -39,6 +39,10 @@ UNSPECIFIED, PREMULTIPLIED, ALPHA = 0, 1, 2
 """Meanings of an extra sample; unspecified is taken as alpha, which is what Photoshop and ImageMagick mean."""
 REDUCED = 1
 """Bit of the kind of page that says: a thumbnail of another one."""
+SIGNED = 2
+"""Format of a sample: a number that may be negative."""
+LARGEST_TILE = 1 << 24
+"""Pixels; a larger tile may not be larger than its picture."""
 STRIP_TARGET = 1 << 20
 """Bytes in a strip that we write, before compression."""
 
@@ -60,12 +64,12 @@ class Page(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        """Whether ``decode`` is to read it: Pillow takes from it only 8 bits, or no alpha."""
-        if max(self.bits) > 8:
+        """Whether ``decode`` is to read or refuse it: Pillow would take only 8 bits, no alpha, no sign from it."""
+        if max(self.bits) > 8 or self.format == SIGNED:
             return True
-        colours = COLOURS.get(self.photometric, len(self.bits))
+        colours = {**COLOURS, INKS: 4}.get(self.photometric, len(self.bits))
         extra = _several(self.tags.get(EXTRA, UNSPECIFIED))
-        known = {ALPHA, PREMULTIPLIED} if colours == 3 else {ALPHA}
+        known = {1: {ALPHA}, 3: {ALPHA, PREMULTIPLIED}}.get(colours, set())
         lost = len(self.bits) > colours and (len(extra) > 1 or extra[0] not in known)
         return lost and set(self.bits) == {8} and int(self.tags.get(COMPRESSION, RAW)) not in LOSSY
 
@@ -135,6 +139,8 @@ def decode(data: bytes, page: Page) -> Samples:
         if tiled
         else (min(int(tags.get(STRIP_ROWS, page.height)), page.height), page.width)
     )
+    if block[0] * block[1] > max(LARGEST_TILE, page.height * page.width):
+        raise InputError(f"the TIFF structure is damaged (tiles of {block[1]} x {block[0]})")
     split = int(tags.get(PLANAR, 1)) == SPLIT and channels > 1
     corners = [
         (plane, y, x)
@@ -244,11 +250,15 @@ def _unpack(packed: bytes, rows: int, length: int, compression: int) -> bytes:
     file = io.BytesIO()
     tags.save(file)
     file.write(packed)
+    # The limit is for pixels and has been kept: here bytes would count as such.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         with Image.open(file, formats=["TIFF"]) as image:
             return image.tobytes()
     except (OSError, SyntaxError, ValueError, KeyError) as error:
         raise InputError(f"the TIFF data is damaged or packed in an unknown way ({compression}: {error})") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _packed_strips(samples: Samples, rows: int) -> Iterator[bytes]:

@@ -148,7 +148,7 @@ def _restored(begun: _Begun, restorer: Restores, skip_existing: bool, progress: 
         for frame in opened.frames:
             if not done:
                 # Tell what cannot be written before hours are spent on it.
-                _prepare(job, target, frame, opened.count)
+                _prepare(job, target, frame, opened.count, restorer.scale)
             picture = images.from_frame(frame)
             del frame
             done.append(_rounded(picture, partial(restorer.picture, progress=told)))
@@ -168,8 +168,10 @@ def _tell(progress: Progress | None, number: int, done: int, tiles: int) -> None
         progress(number, done / tiles)
 
 
-def _prepare(job: Job, target: Location, frame: Frame, count: int) -> None:
-    check_fits(str(target), frame.samples.dtype == "uint16", frame.samples.shape[2] in (2, 4), count)
+def _prepare(job: Job, target: Location, frame: Frame, count: int, scale: int) -> None:
+    height, width, channels = frame.samples.shape
+    longest = scale * max(height, width)
+    check_fits(str(target), frame.samples.dtype == "uint16", channels in (2, 4), count, longest)
     if isinstance(target, Url):
         return
     if isinstance(job.root, Path) and not target.parent.resolve().is_relative_to(job.root.resolve()):

@@ -262,6 +262,11 @@ class _Smaller:
         tile = max(LEAST_TILE, options.tile >> shrink) if isinstance(options.tile, int) else options.tile or "auto"
         self._options = {"tile": tile, "max_memory": (options.max_memory or HOST_BUDGET) >> 2 * shrink}
 
+    @property
+    def scale(self) -> int:
+        """As the restorer's."""
+        return int(self._restorer.scale)
+
     def picture(self, picture: Any, **options: Any) -> Any:
         """As the restorer's."""
         return self._restorer.picture(picture, **self._options, **options)

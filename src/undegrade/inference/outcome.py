@@ -25,6 +25,11 @@ class Restores(Protocol):
         """What it is, as plain values."""
         ...
 
+    @property
+    def scale(self) -> int:
+        """Output size over input size."""
+        ...
+
     def picture(
         self, picture: Picture, *, progress: Callable[[int, int], None] | None = None, **options: Any
     ) -> Picture:

@@ -89,7 +89,10 @@ def open_weights(
         from undegrade.weights.foreign import open_foreign
 
         return Loaded(*open_foreign(path, str(error)), None, path)
-    module = build(spec, config)
+    try:
+        module = build(spec, config)
+    except (RuntimeError, MemoryError) as error:
+        raise WeightsError(f"{path}: {spec.name} of these numbers is too large for this machine: {config}") from error
     if official:
         _fill_official(module, spec.official(config), checkpoint, str(path))
     else:
@@ -153,6 +156,9 @@ def _identify(path: Path, checkpoint: Checkpoint, card: WeightsCard | None, wish
     if not said and checkpoint.recipe.get("network"):
         recipe = checkpoint.recipe
         said = (recipe["network"], recipe.get("preset"), recipe.get("numbers") or {})
+        kinds = (str, str | None, Mapping)
+        if not all(isinstance(value, kind) for value, kind in zip(said, kinds, strict=True)):
+            raise WeightsError(f"{path}: the recipe inside is damaged: it names the network {said[0]!r}")
     if said:
         network, preset, numbers = said
         if network == JUDGE:
@@ -196,7 +202,7 @@ def _recognise(path: Path, shapes: Mapping[str, tuple[int, ...]], wish: _Wish) -
 def _inferred(spec: Spec, shapes: Mapping[str, tuple[int, ...]]) -> Any:
     try:
         return spec.infer(shapes)
-    except (LookupError, ValueError):
+    except (LookupError, ValueError, ArithmeticError):
         return None  # it lacks entries that tell the numbers; the nearest network is named later
 
 
