@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from undegrade import tasks
-from undegrade.core.errors import InputError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.data.augment import augment
 from undegrade.data.patches import Patches, Source, _Cache
 from undegrade.ops.colour import rgb_to_ycbcr
@@ -225,7 +225,7 @@ def test_what_is_held_back_depends_on_names_alone(tmp_path: Path) -> None:
         return {picture.name for picture in Patches([Source(clean=tmp_path)], same, held_back=4).validation}
 
     for number in range(20):
-        save(noise(8, 8, number), tmp_path / f"{number}.png")
+        save(noise(12, 12, number), tmp_path / f"{number}.png")
     before = unseen()
     assert len(before) == 4
     save(noise(8, 8, 99), tmp_path / "more.png")
@@ -234,7 +234,7 @@ def test_what_is_held_back_depends_on_names_alone(tmp_path: Path) -> None:
 
 def test_no_more_than_half_is_held_back(tmp_path: Path) -> None:
     for number in range(5):
-        save(noise(8, 8, number), tmp_path / f"{number}.png")
+        save(noise(12, 12, number), tmp_path / f"{number}.png")
     patches = Patches([Source(clean=tmp_path)], same, held_back=9)
     assert (len(patches.validation), len(patches)) == (2, 3)
 
@@ -253,3 +253,54 @@ def test_the_cache_forgets_what_was_used_longest_ago(tmp_path: Path) -> None:
     assert list(small.held) == [files[0]]
     small(files[1])
     assert list(small.held) == [files[1]]
+
+
+def enlarged_pair(folder: Path, size: tuple[int, int], scale: int) -> None:
+    """A small picture and the same with every pixel repeated."""
+    small = noise(*size, 3)
+    save(small, folder / "in/a.png")
+    save(small.repeat(scale, 0).repeat(scale, 1), folder / "gt/a.png")
+
+
+@pytest.mark.parametrize("zoom", [(1.0, 1.0), (0.5, 0.5)])
+@pytest.mark.parametrize("size", [(30, 40), (7, 9)])
+def test_pairs_of_super_resolution_are_cut_at_the_same_place(
+    tmp_path: Path, size: tuple[int, int], zoom: tuple[float, float]
+) -> None:
+    enlarged_pair(tmp_path, size, 3)
+    source = Source(inputs=tmp_path / "in", targets=tmp_path / "gt", zoom=zoom)
+    patches = Patches([source], None, scale=3)
+    for step in range(8):
+        small, large = patches.sample(step, 0, 24)
+        assert (small.shape, large.shape) == ((3, 8, 8), (3, 24, 24))
+        if zoom == (1.0, 1.0) and min(size) >= 8:  # not mirrored at the border
+            assert torch.equal(small.repeat_interleave(3, 1).repeat_interleave(3, 2), large)
+    with pytest.raises(UsageError, match="patch size 25: give a multiple of 3"):
+        patches.sample(0, 0, 25)
+
+
+def test_pairs_of_super_resolution_are_held_back_and_checked(tmp_path: Path) -> None:
+    enlarged_pair(tmp_path, (30, 41), 2)
+    save(noise(30, 41, 4), tmp_path / "in/b.png")
+    save(noise(60, 82, 4), tmp_path / "gt/b.png")
+    source = Source(inputs=tmp_path / "in", targets=tmp_path / "gt")
+    patches = Patches([source], None, scale=2, held_back=1)
+    _, small, large = patches.whole(0, 48, {})
+    assert (small.shape, large.shape) == ((3, 24, 24), (3, 48, 48))
+    with pytest.raises(InputError, match="a target 4 times as large is needed"):
+        Patches([source], None, scale=4).sample(0, 0, 8)
+
+
+def test_something_is_held_back_when_it_was_asked_for_and_nothing_too_small_to_be_scored(tmp_path: Path) -> None:
+    for number in range(6):
+        save(noise(11 if number else 12, 40, number), tmp_path / f"{number}.png")
+    sources = [Source(clean=tmp_path), Source(clean=tmp_path, grey=True)]
+    assert [picture.name for picture in Patches(sources, same, held_back=1).validation] == ["0"]
+
+
+def test_linked_folders_are_looked_into_once(tmp_path: Path) -> None:
+    save(noise(8, 8, 0), tmp_path / "elsewhere/deep/a.png")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train/more").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "train")
+    assert len(Patches([Source(clean=tmp_path / "train")], same)) == 1

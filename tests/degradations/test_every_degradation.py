@@ -110,8 +110,9 @@ def test_strength_is_a_number_a_pair_or_the_training_range() -> None:
     assert all(2 <= _draw.strength(generator, [2, 4], 0, 1) <= 4 for _ in range(50))
     assert all(0 <= _draw.strength(generator, None, 0, 1) <= 1 for _ in range(50))
     assert _draw.strength(generator, np.float32(3), 0, 1) == 3.0
+    assert _draw.strength(generator, "5e-1", 0, 1) == 0.5
     assert 2 <= _draw.strength(generator, np.array([2, 4]), 0, 1) <= 4
-    for wrong in ([1, 2, 3], "25", ["a", "b"], {}, torch.tensor(3.0)):
+    for wrong in ([1, 2, 3], "strong", ["a", "b"], {}, torch.tensor(3.0)):
         with pytest.raises(UsageError, match="sigma"):
             _draw.strength(generator, wrong, 0, 1, "sigma")  # type: ignore[arg-type]
     for wrong in ([4, 2], [1, math.nan], [1, math.inf], math.nan, -math.inf, -1):

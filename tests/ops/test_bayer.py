@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.ops import bayer
 
 
@@ -42,7 +42,7 @@ def test_single_channel_and_back() -> None:
 def test_refusals() -> None:
     with pytest.raises(UnknownNameError, match="RGGB"):
         bayer.masks(2, 2, "RGBG")
-    with pytest.raises(UsageError, match="1 channels"):
+    with pytest.raises(InputError, match="1 channels"):
         bayer.mosaic(torch.rand(1, 4, 4))
     with pytest.raises(UsageError, match="has one"):
         bayer.from_single(torch.rand(3, 4, 4))

@@ -32,7 +32,8 @@ def until_begun(job: desks.Job) -> None:
 def test_answers_crashes_and_what_comes_after(desk: Desk, tmp_path: Path) -> None:
     jobs = [desk.submit(order(tmp_path, what)) for what in ("refuse", "crash", "done")]
     refused, crashed, done = (job.future.result(60) for job in jobs)
-    assert (refused.status, refused.error) == ("refused", "the file is damaged")  # no word of where it lies
+    # No word of where it lies.
+    assert (refused.status, refused.error) == ("refused", "the picture: the file is damaged")
     assert crashed.status == "broken"
     assert "code 7" in crashed.error
     assert done.status == "done"

@@ -191,3 +191,32 @@ def test_no_web_sockets() -> None:
 
     asyncio.run(Guard(echo, Limits())({"type": "websocket"}, None, send))  # type: ignore[arg-type]
     assert sent[0]["type"] == "websocket.close"
+
+
+@pytest.mark.parametrize("other", ['prefs={"a":1}', "foo[bar]=1", "x=a b", "n=\xfc", "flag", "path=abc"])
+def test_cookies_of_other_servers_do_not_hide_ours(other: str) -> None:
+    guard = Guard(echo, Limits(), token="abc")
+    ours = ask(guard, query="token=abc")[1]["set-cookie"].split(";")[0]
+    assert ask(guard, cookie=f"{other}; {ours}".encode().decode("latin-1"))[0] == 200
+    assert ask(guard, cookie=f"{ours};{other}")[0] == 200
+
+
+@pytest.mark.parametrize("given", ["bearer abc", "BEARER  abc ", "Bearer abc"])
+def test_the_scheme_of_a_token_may_be_written_in_any_case(given: str) -> None:
+    assert ask(Guard(echo, Limits(), token="abc"), authorization=given)[0] == 200
+
+
+def test_what_has_come_whole_is_on_its_way_no_longer() -> None:
+    seen: list[int] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        await receive()
+        seen.append(guard.in_flight)
+        await receive()
+        seen.append(guard.in_flight)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    guard = Guard(app, Limits())
+    assert ask(guard, "POST", "/api/restore", (b"x" * 1000, b"y"))[0] == 200
+    assert seen == [1000, 0]

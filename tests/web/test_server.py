@@ -253,7 +253,7 @@ def test_old_files_go_although_nobody_comes() -> None:
     from undegrade.web.server import CLEAR, _Server
 
     looked: list[int] = []
-    server = _Server(uvicorn.Config(app=lambda: None), lambda: None, lambda: looked.append(1))
+    server = _Server(uvicorn.Config(app=lambda: None), lambda: None, clear=lambda: looked.append(1), end=lambda: None)
     for counter in range(CLEAR + 1):
         asyncio.run(server.on_tick(counter))
     assert len(looked) == 2
@@ -285,3 +285,104 @@ def test_page_of_every_task(client: Any) -> None:
     for row in tasks:
         if row["weights"] and row["name"] != "auto":
             assert client.get(f"/{row['name']}").status_code == 200
+
+
+def test_a_second_request_is_not_waited_for_longer_than_the_first() -> None:
+    from undegrade.web.server import _patient
+
+    async def answered(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def until_closed() -> list[float]:
+        """Seconds after which a connection is closed that sends parts of a first and of a second request."""
+        config = uvicorn.Config(answered, http=_patient(0.5), timeout_keep_alive=5, lifespan="off", log_level="error")
+        config.load()
+        state = uvicorn.server.ServerState()
+        loop = asyncio.get_running_loop()
+        listening = await loop.create_server(lambda: config.http_protocol_class(config, state, {}), "127.0.0.1", 0)
+        taken = []
+        for whole in (b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            if whole:
+                writer.write(whole)
+                assert b"200" in await reader.readuntil(b"\r\n\r\n")
+                await asyncio.sleep(0.2)
+            writer.write(b"GET / HTTP/1.1\r\nX-a: ")
+            start = time.monotonic()
+            await asyncio.wait_for(reader.read(), 10)
+            taken.append(time.monotonic() - start)
+            writer.close()
+        listening.close()
+        return taken
+
+    assert max(asyncio.run(until_closed())) < 3
+
+
+def test_a_name_without_a_suffix_keeps_the_format_too(client: Any, photo: Path) -> None:
+    form = {"task": "denoise", "keep_format": "true"}
+    answer = client.post("/api/restore", files={"picture": ("blob", photo.read_bytes())}, data=form)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/jpeg")
+
+
+def test_the_header_names_what_auto_chose(client: Any, photo: Path) -> None:
+    answer = client.post("/api/restore", files={"picture": ("a.jpg", photo.read_bytes())})
+    assert "denoising" in answer.headers["x-undegrade-weights"]
+
+
+def test_a_too_large_picture_is_not_told_of_options(client: Any) -> None:
+    answer = client.post("/api/restore", files={"picture": ("a.png", png(1000))}, data={"task": "denoise"})
+    assert answer.status_code == 400
+    assert answer.json()["error"].endswith("this server takes no larger ones")
+    empty = client.post("/api/restore", files={"picture": ("a.png", b"")}, data={"task": "denoise"})
+    assert empty.json()["error"].startswith("the picture: ")
+
+
+def test_who_waits_when_the_server_ends_is_told(serve: Callable[..., Served], photo: Path) -> None:
+    served = serve()
+    form = {"task": "denoise", "weights": "denoising_best", "ensemble": "8"}
+    large = io.BytesIO()
+    Image.open(photo).resize((1600, 1280)).save(large, "PNG")
+
+    def ask(_: int) -> Any:
+        return httpx.post(
+            f"{served.address}/api/restore", files={"picture": ("a.png", large.getvalue())}, data=form, timeout=120
+        )
+
+    with ThreadPoolExecutor(3) as pool:
+        answers = [pool.submit(ask, number) for number in range(3)]
+        for _ in range(200):
+            if httpx.get(f"{served.address}/api/health").json()["waiting"] == 2:
+                break
+            time.sleep(0.1)
+        served.process.send_signal(2)
+        got = [answer.result() for answer in answers]
+    assert [(answer.status_code, answer.json()) for answer in got] == [(503, {"error": "the server is going down"})] * 3
+    served.process.wait(60)
+
+
+def test_our_own_faults_are_json_too(tmp_path: Path) -> None:
+    from fastapi.testclient import TestClient
+
+    from undegrade.web.http import make_api
+    from undegrade.web.limits import Limits
+
+    desk: Any = SimpleNamespace(full=False)
+    client = TestClient(make_api(desk, Limits(), tmp_path / "gone"), raise_server_exceptions=False)
+    answer = client.post("/api/restore", files={"picture": ("a.png", png())})
+    assert (answer.status_code, answer.json()) == (500, {"error": "internal error, FileNotFoundError"})
+
+
+def test_files_of_a_long_run_stay_young(tmp_path: Path) -> None:
+    from undegrade.web.panel import _Run
+    from undegrade.web.wish import make_wish
+
+    file = tmp_path / "a.png"
+    file.write_bytes(b"1")
+    os.utime(file, (0, 0))
+    run = _Run(make_wish({}), files=[file, tmp_path / "gone.png"])
+    run.hold(keep=1000)
+    assert file.stat().st_mtime == 0
+    run.held -= 101
+    run.hold(keep=1000)
+    assert time.time() - file.stat().st_mtime < 60

@@ -34,9 +34,11 @@ def command(
     """Serve the web page and the HTTP API, on this machine only unless --host says otherwise. Ctrl-C ends it."""
     from undegrade import api
 
-    for option, value in (("--max-upload", max_upload), ("--max-pixels", max_pixels)):
-        if not 0 < value < inf:
-            raise UsageError(f"{option} {value:g}: a positive number")
+    least = {"--max-upload": (max_upload, 1 / (1 << 20)), "--max-pixels": (max_pixels, 1e-6)}
+    least |= {"--timeout": (timeout, 0.001), "--queue": (queue, 1), "--workers": (workers, 1)}
+    for option, (value, smallest) in least.items():
+        if not smallest <= value < inf:
+            raise UsageError(f"{option} {value:g}: a positive number, at least {smallest:.2g}")
     caps = {"queue": queue, "workers": workers, "seconds": timeout}
     caps |= {"upload": int(max_upload * (1 << 20)), "pixels": int(max_pixels * 1e6)}
 

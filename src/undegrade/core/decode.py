@@ -27,6 +27,8 @@ __all__ = ["MAX_PIXELS", "check_pixels", "check_size", "decode", "from_pil", "pi
 
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
+WAY_OUT = "raise it with max_pixels (--max-pixels) if the file is to be trusted"
+"""Said of larger files."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
 
 
@@ -261,10 +263,7 @@ def check_pixels(pixels: int, limit: int) -> None:
 
 
 def _too_large(pixels: int, limit: int) -> str:
-    return (
-        f"{_mega(pixels)} megapixels, the limit is {_mega(limit)}: raise it with max_pixels "
-        "(--max-pixels) if the file is to be trusted"
-    )
+    return f"{_mega(pixels)} megapixels, the limit is {_mega(limit)}: {WAY_OUT}"
 
 
 def _mega(pixels: int) -> str:

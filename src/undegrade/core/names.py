@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-__all__ = ["LONGEST", "SLASHES", "Paths", "folded", "printable", "same_file", "several", "shortened"]
+__all__ = ["LONGEST", "SLASHES", "Paths", "below", "folded", "printable", "same_file", "several", "shortened"]
 
 Paths = str | Path | Sequence[str | Path]
 """One path or many."""
@@ -31,6 +31,18 @@ def folded(name: str) -> str:
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def below(folder: Path) -> Iterator[Path]:
+    """All files and folders below ``folder``, links to folders followed, no folder twice."""
+    seen = set[str]()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in (*folders, *files))
 
 
 def same_file(one: Path, other: Path) -> bool:

@@ -10,17 +10,17 @@ from typing import Any, Literal
 
 from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Key, Matching, Pair, listed
+from undegrade.data.folders import Key, Matching, Pair, list_pictures, listed
 from undegrade.data.locate import locate
 
 __all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
 
 Kind = Literal[
     "unpaired-input", "unpaired-target", "ambiguous", "corrupt", "wrong-size", "too-small", "duplicate", "many-to-one",
-    "unchanged",
+    "unchanged", "subfolders",
 ]  # fmt: skip
 
-HARMLESS = frozenset({"unpaired-target", "many-to-one", "unchanged"})
+HARMLESS = frozenset({"unpaired-target", "many-to-one", "unchanged", "subfolders"})
 """Findings worth knowing that training survives; the others are faults."""
 
 
@@ -117,6 +117,12 @@ def check_data(
         scale=scale,
     )
     report = check_matching(found.matching, scale if found.paired else 1, min_size, found.border)
+    deeper = 0
+    if root is not None and layout is None and not recursive:
+        deeper = len(list_pictures(root, recursive=True)) - report.pairs
+    if deeper:
+        message = f"{deeper} pictures in subfolders, which training takes too, were not looked at: say recursive"
+        report = replace(report, findings=(*report.findings, Finding("subfolders", (), message)))
     return replace(report, expected=found.expected)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.core.formats import SUFFIXES
+from undegrade.core.names import below
 
 __all__ = [
     "RULES",
@@ -87,7 +88,7 @@ def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"no folder '{folder}': give the folder that holds the pictures")
-    entries = folder.rglob("*") if recursive else folder.iterdir()
+    entries = below(folder) if recursive else folder.iterdir()
     found = [
         entry for entry in entries if entry.suffix.lower() in SUFFIXES and not hidden(entry, folder) and entry.is_file()
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from undegrade.core.errors import InputError, UsageError
@@ -82,6 +82,7 @@ def batches(
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,
+        generator=Generator(),  # else a resumed run would draw one number more from the common one
     )
     try:
         yield from loader

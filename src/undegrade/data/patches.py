@@ -34,6 +34,10 @@ Degrade = Callable[..., Tensor]
 """``degrade(clean, generator, **strength) -> degraded``, both (C, H, W) in 0..1; see ``undegrade.tasks.Task``."""
 
 
+LEAST_SCORED = 12
+"""Pixels of a side: what the window of SSIM and every scale and mosaic need."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One ingredient of the training stream: clean pictures to be degraded, or finished pairs.
@@ -111,7 +115,7 @@ class _Picture:
     input: Path | None
     depth: Path | None
     source: Source
-    area: int
+    size: tuple[int, int]
 
     @property
     def name(self) -> str:
@@ -133,7 +137,9 @@ class Patches:
         margin: pixels around a patch that the degradation reaches; cut larger, degraded, trimmed.
         augmentation: see ``undegrade.data.augment``.
         held_back: how many pictures are kept for validation; picked by a hash of their names, from each source in
-            proportion to its weight, so that they stay the same when pictures are added.
+            proportion to its weight, so that they stay the same when pictures are added; at least one, of the source
+            that weighs most, and none that is too small to be scored.
+        scale: how many times larger targets are than inputs of finished pairs.
         cache_mb: decoded pictures kept in memory, in MiB.
         seed: of the whole stream.
 
@@ -150,23 +156,26 @@ class Patches:
         margin: int = 0,
         augmentation: Augmentation = "dihedral",
         held_back: int = 0,
+        scale: int = 1,
         cache_mb: int = 2048,
         seed: int = 0,
     ) -> None:
+        self.scale = scale
         self.degrade, self.margin, self.augmentation, self.seed = degrade, margin, augmentation, seed
         self._decode = _Cache(cache_mb * 2**20)
         self._train: list[list[_Picture]] = []
         self.validation: list[_Picture] = []
         total = sum(source.weight for source in sources)
-        groups = []
-        for source in sources:
-            if source.clean is not None and degrade is None:
-                raise UsageError("this task has no degradation model: give pairs ('inputs' and 'targets')")
-            pictures = _open(source)
-            kept = min(round(held_back * source.weight / total), len(pictures) // 2)
+        if degrade is None and any(source.clean is not None for source in sources):
+            raise UsageError("this task has no degradation model: give pairs ('inputs' and 'targets')")
+        groups = [_open(source) for source in sources]
+        shares = [round(held_back * source.weight / total) for source in sources]
+        if held_back and not any(shares):
+            shares[max(range(len(sources)), key=lambda index: sources[index].weight)] = 1
+        for pictures, share in zip(groups, shares, strict=True):
             by_hash = sorted(pictures, key=lambda picture: hashlib.sha256(picture.name.encode()).digest())
-            self.validation += by_hash[:kept]
-            groups.append(pictures)
+            scorable = [picture for picture in by_hash if min(picture.size) >= LEAST_SCORED]
+            self.validation += scorable[: min(share, len(pictures) // 2)]
         # One photograph may belong to several sources: held back from one, it is trained on in none.
         unseen = {picture.target.resolve() for picture in self.validation}
         for group in groups:
@@ -179,7 +188,7 @@ class Patches:
                 )
             self._train.append(sorted(seen, key=lambda picture: str(picture.target)))
         self._weights = torch.tensor([source.weight / total for source in sources], dtype=torch.float64)
-        self._areas = [torch.tensor([p.area for p in group], dtype=torch.float64) for group in self._train]
+        self._areas = [torch.tensor([math.prod(p.size) for p in group], dtype=torch.float64) for group in self._train]
 
     def __len__(self) -> int:
         """Pictures that are trained on."""
@@ -223,9 +232,11 @@ class Patches:
         """
         picture = self.validation[index]
         planes = self._planes(picture)
-        height, width = (min(length, crop) // 12 * 12 or length for length in planes[0].shape[-2:])
-        top, left = (planes[0].shape[-2] - height) // 2, (planes[0].shape[-1] - width) // 2
-        planes = [plane[..., top : top + height, left : left + width] for plane in planes]
+        height, width = (min(length, crop) // 12 * 12 for length in planes[0].shape[-2:])
+        ratio = max(_ratios(planes))
+        top = (planes[0].shape[-2] - height) // (2 * ratio) * ratio
+        left = (planes[0].shape[-1] - width) // (2 * ratio) * ratio
+        planes = _windows(planes, top, left, height, width)
         seed = int.from_bytes(hashlib.sha256(picture.name.encode()).digest()[:4])
         degraded, clean = self._pair(picture, planes, 0, sample_generator(seed), **strength)
         return picture.name, degraded, clean
@@ -235,9 +246,13 @@ class Patches:
         extra = picture.input or picture.depth
         files = [picture.target] if extra is None else [picture.target, extra]
         planes = [self._decode(path) for path in files]
-        if len({plane.shape[-2:] for plane in planes}) > 1:
+        scale = 1 if picture.input is None else self.scale
+        if any(plane.shape[-1] * scale != planes[0].shape[-1] for plane in planes[1:]) or any(
+            plane.shape[-2] * scale != planes[0].shape[-2] for plane in planes[1:]
+        ):
             sizes = " and ".join(f"{plane.shape[-1]}x{plane.shape[-2]}" for plane in planes)
-            raise InputError(f"{picture.target}: pair of different sizes ({sizes}); check with 'undegrade data check'")
+            wanted = "pair of different sizes" if scale == 1 else f"a target {scale} times as large is needed"
+            raise InputError(f"{picture.target}: {wanted} ({sizes}); check with 'undegrade data check'")
         return planes
 
     def _pair(
@@ -304,17 +319,31 @@ def _open(source: Source) -> list[_Picture]:
     for target, degraded in targets:
         if depths and target.stem not in depths:
             raise InputError(f"{target.name}: no depth map of that stem in {source.depth}")
-        pictures.append(_Picture(target, degraded, depths.get(target.stem), source, _area(target)))
+        pictures.append(_Picture(target, degraded, depths.get(target.stem), source, _size(target)))
     return pictures
 
 
-def _area(file: Path) -> int:
-    """Pixels by the header, or by all of the file where Pillow cannot tell; that names what is wrong with it."""
+def _size(file: Path) -> tuple[int, int]:
+    """The sides by the header, or by all of the file where Pillow cannot tell; that names what is wrong with it."""
     try:
         with Image.open(file) as header:
-            return header.width * header.height
+            return header.size
     except (OSError, Image.DecompressionBombError):
-        return math.prod(load_rgb(file).shape[:2])
+        height, width = load_rgb(file).shape[:2]
+        return width, height
+
+
+def _ratios(planes: list[Tensor]) -> list[int]:
+    """How many times larger than each plane the first one is."""
+    return [planes[0].shape[-1] // plane.shape[-1] for plane in planes]
+
+
+def _windows(planes: list[Tensor], top: int, left: int, height: int, width: int) -> list[Tensor]:
+    """The window of the first plane, cut from each; its numbers are multiples of every ratio."""
+    return [
+        plane[..., top // ratio : (top + height) // ratio, left // ratio : (left + width) // ratio]
+        for plane, ratio in zip(planes, _ratios(planes), strict=True)
+    ]
 
 
 def _crop(
@@ -323,17 +352,24 @@ def _crop(
     """The same random square of every plane, shrunk by a factor from ``zoom`` as ``_shrink`` does.
 
     Pictures smaller than the square are shrunk less, and mirrored at the bottom and right if they are smaller than
-    ``size`` itself.
+    ``size`` itself, which is that of the first plane; smaller planes (inputs of super-resolution) give less.
     """
+    ratios = _ratios(planes)
+    ratio = max(ratios)
+    if size % ratio:
+        raise UsageError(f"patch size {size}: give a multiple of {ratio}, by which targets are larger")
     factor = zoom[0] + (zoom[1] - zoom[0]) * float(torch.rand((), generator=generator)) if zoom[0] < 1 else 1.0
     height, width = planes[0].shape[-2:]
-    side = max(min(round(size / factor), height, width), size)
-    planes = [pad(plane, (0, max(side - width, 0), 0, max(side - height, 0))) for plane in planes]
+    side = max(min(round(size / factor), height, width) // ratio * ratio, size)
+    down, right = max(side - height, 0), max(side - width, 0)
+    planes = [pad(plane, (0, right // r, 0, down // r)) for plane, r in zip(planes, ratios, strict=True)]
     height, width = planes[0].shape[-2:]
-    top = int(torch.randint(0, height - side + 1, (1,), generator=generator))
-    left = int(torch.randint(0, width - side + 1, (1,), generator=generator))
-    planes = [plane[..., top : top + side, left : left + side] for plane in planes]
-    return planes if side == size else [_shrink(*plane, size) for plane in zip(planes, averaged, strict=True)]
+    top = ratio * int(torch.randint(0, (height - side) // ratio + 1, (1,), generator=generator))
+    left = ratio * int(torch.randint(0, (width - side) // ratio + 1, (1,), generator=generator))
+    planes = _windows(planes, top, left, side, side)
+    if side == size:
+        return planes
+    return [_shrink(plane, mean, size // r) for plane, mean, r in zip(planes, averaged, ratios, strict=True)]
 
 
 def _shrink(plane: Tensor, averaged: bool, size: int) -> Tensor:

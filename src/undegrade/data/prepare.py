@@ -128,8 +128,9 @@ def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
     files: dict[Path, list[Path]] = {}
     for pair in matching.pairs:
         suffixes = (pair.input.suffix, pair.target.suffix) if whole else (".png", ".png")
-        files.setdefault(_places(pair, out, suffixes)[0], []).append(pair.input)
-    claims |= {place.stem: tuple(inputs) for place, inputs in files.items() if len(inputs) > 1}
+        for place, source in set(zip(_places(pair, out, suffixes), (pair.input, pair.target), strict=True)):
+            files.setdefault(place, []).append(source)
+    claims |= {place.stem: tuple(inputs) for place, inputs in files.items() if len(set(inputs)) > 1}
     if claims:
         name, several = next(iter(claims.items()))
         raise UsageError(f"'{name}' is claimed by {listed(several)}: keep one file for each name")

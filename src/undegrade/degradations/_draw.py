@@ -65,6 +65,7 @@ def strength(generator: torch.Generator, value: Strength, low: float, high: floa
     if value is None:
         return uniform(generator, low, high)
     try:
+        value = float(value) if isinstance(value, str) else value  # YAML takes 5e-1, without a point, for text
         low, high = _ends(value)
     except (TypeError, ValueError):
         raise UsageError(f"{name}={value!r}: give a number or a pair [low, high]") from None
@@ -74,8 +75,6 @@ def strength(generator: torch.Generator, value: Strength, low: float, high: floa
 
 
 def _ends(value: float | Sequence[float]) -> tuple[float, float]:
-    if isinstance(value, str):  # which map would take for its digits
-        raise TypeError
     low, high = (value, value) if fixed(value) else value  # type: ignore[misc]
     return float(low), float(high)
 

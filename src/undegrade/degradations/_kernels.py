@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cmath
 import math
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from undegrade.core.errors import InputError
+from undegrade.core.names import below
 from undegrade.degradations._draw import choice, integer, uniform
 
 __all__ = ["Aperture", "camera_path", "draw_kernel", "open_kernels", "path_kernel"]
@@ -85,9 +87,12 @@ def open_kernels(kernels: str | Path | Tensor | Sequence[Tensor]) -> list[Tensor
 def _read(place: str) -> list[Tensor]:
     root = Path(place)
     found = []
-    for file in [root] if root.is_file() else sorted(root.rglob("*.npz")):
-        with np.load(file) as arrays:
-            found += [_centred(torch.from_numpy(arrays[name]).float()) for name in arrays.files]
+    for file in [root] if root.is_file() else sorted(file for file in below(root) if file.suffix == ".npz"):
+        try:
+            with np.load(file) as arrays:
+                found += [_centred(torch.from_numpy(arrays[name]).float()) for name in arrays.files]
+        except (EOFError, ValueError, OSError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+            raise InputError(f"{file}: not a file of kernels (.npz): {error}") from error
     if not found:
         raise InputError(f"{place}: no kernels (.npz) there")
     return found

@@ -13,6 +13,7 @@ from torch import Tensor
 from undegrade.core.errors import InputError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import load_rgb
+from undegrade.core.names import below
 from undegrade.degradations._draw import chance, choice, integer
 from undegrade.ops.pad import pad
 
@@ -44,7 +45,7 @@ class Layers:
             InputError: no picture there.
         """
         root = Path(folder)
-        files = [root] if root.is_file() else sorted(filter(_is_picture, root.rglob("*")))
+        files = [root] if root.is_file() else sorted(filter(_is_picture, below(root)))
         if not files:
             raise InputError(f"{folder}: no layer pictures there")
         return cls([_grey(file) for file in files])

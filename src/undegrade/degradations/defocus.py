@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
+from undegrade.core.errors import UsageError
 from undegrade.degradations._depth import made_depth, normalised
 from undegrade.degradations._draw import Strength, integer, round8, strength, uniform
 from undegrade.degradations._kernels import Aperture
@@ -41,10 +44,13 @@ def defocus(
     largest = strength(generator, radius, 1, 16, "radius")
     if radius is None and lots[0] < 0.15:
         largest = 0.0
+    flat = 0.2 if level is None else level
+    if not (isinstance(flat, Real) and 0 <= flat <= 1):
+        raise UsageError(f"level={level!r}: a probability is needed, a number in 0-1")
     aperture = Aperture.draw(generator)
     light = clean.clamp(0, 1) ** _GAMMA
     if largest >= _SHARP:
-        if lots[1] < (0.2 if level is None else level):
+        if lots[1] < flat:
             light = convolve(light, aperture.kernel(largest))
         else:
             scaled = made_depth(clean, generator) if depth is None else normalised(depth, clean).to(clean.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Literal
 
 import torch
@@ -87,6 +88,8 @@ def haze(
         light = strength(generator, airlight, 0.7, 1.0, "airlight")
         if airlight is None and depth is not None and full_light:
             light = 1.0
+    if tint is not None and not (isinstance(tint, Real) and 0 <= tint <= 1):
+        raise UsageError(f"tint={tint!r}: give a number in 0-1")
     stray = tint if tint is not None else 0.04 * chance(generator, 1 / 3)
     colour = light * (1 - stray * torch.rand(clean.shape[0], 1, 1, generator=generator, device=generator.device))
     return round8(scatter(clean, torch.exp(-density * scaled), colour.to(clean.device)))

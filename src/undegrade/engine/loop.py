@@ -64,6 +64,8 @@ def train(
         run = Run(recipe, Path(runs) / recipe.name, place, fresh)
         try:
             with RunLog(run.folder, recipe.steps, after=run.step, quiet=quiet, leads=run.leads) as log:
+                for note in run.notes:
+                    log.say(note)
                 for source in wished.sources:
                     if source not in recipe.sources:
                         missing = wished.resolve(source.clean or source.inputs)

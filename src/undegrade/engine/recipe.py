@@ -13,10 +13,11 @@ from typing import Any, Literal, get_args, get_type_hints
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.core.errors import InputError, UndegradeError, UnknownNameError, UsageError
 from undegrade.data.augment import Augmentation
 from undegrade.data.loader import Patch
 from undegrade.data.patches import Source
+from undegrade.weights.card import WeightsCard
 
 __all__ = ["Recipe", "shipped_recipes"]
 
@@ -196,6 +197,8 @@ class Recipe:
                 raise UsageError(f"batch {patch.batch} cannot be cut into accumulate={self.accumulate} equal parts")
         if self.parallel == "fsdp" and (self.optimiser == "muon" or self.precision == "fp16"):
             raise UsageError("parallel=fsdp: choose optimiser adam or adamw, and precision float32 or bf16")
+        if self.parallel == "fsdp" and self.channels_last:
+            raise UsageError("parallel=fsdp: slices lie in plain order in memory: give channels_last=false")
         for what, names, known in (
             ("recipe key in 'assumed'", self.assumed, [f.name for f in fields(self)]),
             ("entry of 'card'", self.card, CARD),
@@ -203,6 +206,11 @@ class Recipe:
             for name in names:
                 if name not in known:
                     raise UnknownNameError(what, name, known)
+        try:
+            words = {"id": self.name, "title": self.name, "network": self.network, "file": "x", "task": self.task}
+            WeightsCard.from_toml(WeightsCard(**{**words, **self.card}).to_toml(), "card")
+        except (TypeError, AttributeError, UndegradeError) as error:
+            raise UsageError(f"card={self.card}: the card of the weights could not be read again ({error})") from error
 
     def _check_values(self) -> None:
         # The folder and the files of the run bear its name.

@@ -17,7 +17,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.replacing import replacing
@@ -131,7 +133,9 @@ def _run(folder: Path, taken: Collection[str]) -> _Run:
     names = ("-".join(parts[-length:]) for length in range(1, len(parts)))
     name = next((name for name in names if name not in taken), str(folder))
     recipe, log = folder / "recipe.yaml", folder / "log.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):  # cut off by a kill
+        lines.pop()
     events = tuple(_event(folder, line) for line in lines if line.strip())
     return _Run(folder, name, _recipe(recipe) if recipe.exists() else {}, events)
 
@@ -261,6 +265,7 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
     from PIL import Image
 
     from undegrade import tasks
+    from undegrade.core.image import load_rgb
     from undegrade.data.folders import list_pictures
     from undegrade.engine.degrade import degrade
     from undegrade.inference.load import load
@@ -272,8 +277,7 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
     strengths = run.recipe.get("validate_at") or [{}]
     rows = []
     for number, file in enumerate(files[:SHEET_ROWS]):
-        with Image.open(file) as opened:
-            clean = opened.convert("RGB")
+        clean = Image.fromarray(_eight_bits(load_rgb(file)))
         clean.thumbnail((384, 384))
         clean = clean.crop((0, 0, clean.width // 12 * 12, clean.height // 12 * 12))
         with torch.random.fork_rng(devices=[]):
@@ -288,6 +292,11 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
             shown = picture.convert("RGB").resize(row[0].size, Image.Resampling.NEAREST)
             sheet.paste(shown, (column * (width + 4), index * (height + 4)))
     return sheet
+
+
+def _eight_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Samples of 8 or 16 bits as those of 8."""
+    return (samples // 257).astype(np.uint8) if samples.dtype == np.uint16 else samples
 
 
 def _page(runs: Sequence[_Run], sections: Sequence[tuple[str, Path]]) -> str:

@@ -90,13 +90,14 @@ class Run:
     def __init__(self, recipe: Recipe, folder: Path, place: Place, fresh: bool = False) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.place = recipe, folder, place
+        self.notes: tuple[str, ...] = ()
         self.task, self.spec = tasks.get(recipe.task), networks.catalog.get(recipe.network)
         self.config = self.spec.configure(recipe.preset, **recipe.numbers)
         self.layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.net = self.spec.build(self.config).to(place.device, memory_format=self.layout)  # type: ignore[call-overload]
         saved = self._saved(folder / "last.pt") if (folder / "last.pt").exists() and not fresh else None
         if recipe.start and not saved:
-            _start_from(self.net, self.spec, self.config, recipe.start)
+            self.notes += _start_from(self.net, self.spec, self.config, recipe.start)
         self.patches = open_patches(recipe, self.task)
         self.ema = Ema(self.net, recipe.ema)
         self.average = self.ema.module
@@ -304,24 +305,35 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
         )
         for source in recipe.sources
     ]
-    _refuse_unknown(recipe, sources, task)
+    spec = networks.catalog.get(recipe.network)
+    scale = spec.scale(spec.configure(recipe.preset, **recipe.numbers))
+    _refuse_unknown(recipe, sources, task, scale)
     return Patches(
         sources,
         task.degrade,
         margin=task.margin,
         augmentation=recipe.augmentation,
         held_back=recipe.held_back,
+        scale=scale,
         cache_mb=recipe.cache_mb,
         seed=recipe.seed,
     )
 
 
-def _refuse_unknown(recipe: Recipe, sources: Sequence[Source], task: Task) -> None:
+def _refuse_unknown(recipe: Recipe, sources: Sequence[Source], task: Task, scale: int) -> None:
     """Each strength once on a black square: a mistyped one is refused before the first step, not at a validation."""
     square, generator = torch.zeros(3, PROBE, PROBE), torch.Generator()
     for source in sources if task.degrade is not None else ():
         for strength in ({}, *recipe.validate_at) if source.clean is not None else ():
-            apply(task, square, generator.manual_seed(0), {**source.strength, **strength})
+            depth = {} if source.depth is None else {"depth": torch.ones(1, PROBE, PROBE)}
+            # A scale that is not given is drawn.
+            for seed in range(4 if scale > 1 else 1):
+                spoilt = apply(task, square, generator.manual_seed(seed), {**depth, **source.strength, **strength})
+                if spoilt.shape[-1] * scale != PROBE:
+                    raise UsageError(
+                        f"{source.clean}: its pictures become {PROBE / spoilt.shape[-1]:g} times smaller, the network "
+                        f"enlarges {scale} times: give the sources the network's scale"
+                    )
 
 
 def pack_run(
@@ -354,7 +366,7 @@ def pack_run(
         training=Training(
             recipe=recipe.name,
             data=", ".join(f"{source.clean or source.inputs} ({source.weight:g})" for source in recipe.sources),
-            start=Path(recipe.start).stem if recipe.start else "",
+            start=_origin_of(recipe.start) if recipe.start else "",
             steps=state["step"],
             minutes=round(state["minutes"], 1),
             seed=recipe.seed,
@@ -367,14 +379,24 @@ def pack_run(
     )
 
 
+def _origin_of(start: str) -> str:
+    """The name of weights; of a run's checkpoint, that of the run."""
+    path = Path(start)
+    return path.parent.name if path.suffix == ".pt" and path.parent.name else path.stem
+
+
 def _origin() -> dict[str, Any]:
     """Where a run takes place, for its checkpoints and its card."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {"device": device, "versions": {"torch": str(torch.__version__), "undegrade": __version__}}
 
 
-def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str) -> None:
-    """Copies what fits from other weights; entries of other shapes (another scale's tail) keep their fresh values."""
+def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str) -> tuple[str, ...]:
+    """Copies what fits from other weights; entries of other shapes (another scale's tail) keep their fresh values.
+
+    Returns:
+        What is to be told: how many entries did not fit, if any.
+    """
     from undegrade.weights.load import load_network
 
     given = load_network(start).state_dict()
@@ -387,6 +409,9 @@ def _start_from(net: nn.Module, spec: NetworkSpec[Any], config: Any, start: str)
     if not fitting:
         raise UsageError(f"start={start}: no entry fits {spec.name} {config}")
     net.load_state_dict({**own, **fitting})
+    if len(fitting) == len(own):
+        return ()
+    return (f"start={start}: {len(fitting)} of {len(own)} entries fit, the others begin afresh",)
 
 
 def _optimiser(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

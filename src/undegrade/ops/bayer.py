@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
 
 __all__ = ["PATTERNS", "from_single", "masks", "mosaic", "single", "zero_filled"]
 
@@ -31,7 +31,7 @@ def masks(height: int, width: int, pattern: str = "RGGB", device: torch.device |
 def mosaic(picture: Tensor, pattern: str = "RGGB") -> Tensor:
     """(..., 3, H, W) with zeros where the sensor did not sample the colour."""
     if picture.shape[-3] != 3:
-        raise UsageError(f"{picture.shape[-3]} channels: a mosaic is made of a colour picture with 3")
+        raise InputError(f"{picture.shape[-3]} channels: a mosaic is made of a colour picture with 3")
     return picture * masks(picture.shape[-2], picture.shape[-1], pattern, picture.device)
 
 

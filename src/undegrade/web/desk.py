@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from undegrade.core.decode import WAY_OUT
 from undegrade.core.errors import UndegradeError
 from undegrade.web.limits import Limits
 from undegrade.web.worker import READY, Answer, Order, work
@@ -26,6 +27,7 @@ GRACE = 2.0
 START = 120.0
 """Seconds for a worker process to start."""
 TICK = 0.25
+GOING = Answer("stopped", "the server is going down")
 NO_WORKER = Answer("broken", "no process can be started for the restoration: try again later")
 
 
@@ -123,7 +125,7 @@ class Desk:
         with self._changed:
             self._closed = True
             while self._waiting:
-                self._waiting.popleft().answer(Answer("stopped", "the server is going down"))
+                self._waiting.popleft().answer(GOING)
             self._changed.notify_all()
         for thread in self._served:
             thread.join(timeout=GRACE + 5)
@@ -141,6 +143,8 @@ class Desk:
                     answer = said
                 else:  # the process is not to be trusted any more
                     answer, worker = worker.end(job, self.limits.seconds), None
+                if self._closed and answer.status in ("stopped", "late"):
+                    answer = GOING
                 with self._changed:
                     self._serving -= 1
                 job.answer(_named(answer, job.order))
@@ -226,10 +230,10 @@ class _Worker:
 
 
 def _named(answer: Answer, order: Order) -> Answer:
-    """The answer without a word about where on the server the files lie."""
+    """The answer without a word about where on the server the files lie, and about what only its owner can do."""
     if not answer.error:
         return answer
-    line = answer.error
+    line = answer.error.replace(WAY_OUT, "this server takes no larger ones")
     for path in (order.source, order.source.parent, order.output):
-        line = line.replace(f"{path}: ", "").replace(str(path), Path(path).name)
+        line = line.replace(f"{path}: ", "the picture: ").replace(str(path), Path(path).name)
     return replace(answer, error=line)

@@ -13,7 +13,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -63,7 +62,7 @@ class Guard:
 
     Args:
         app: what is guarded.
-        limits: ``request``, ``in_flight``, ``idle``, ``rate``, ``kept`` count here.
+        limits: ``upload``, ``request``, ``in_flight``, ``idle``, ``rate``, ``kept`` count here.
         hosts: names under which the server may be called; numbers are always fine, because a foreign page cannot
             make a browser take its name for ours (DNS rebinding) without using a name.
         pages: paths of pages.
@@ -109,7 +108,7 @@ class Guard:
                 raise ConnectionAbortedError("a client reads too slowly") from None
             raise
         finally:
-            self.in_flight -= body.received
+            body.release()
 
     def _admit(self, scope: Message) -> None:
         """Raises a Refusal for what has no business here."""
@@ -131,8 +130,10 @@ class Guard:
 
     def _ask_for_token(self, scope: Message) -> None:
         assert self.token is not None
-        given = _header(scope, "authorization").removeprefix("Bearer ").encode("latin-1")  # the bytes as they came
-        if hmac.compare_digest(given, self.token) or hmac.compare_digest(_cookie(scope), self.cookie):
+        scheme, _, given = _header(scope, "authorization").strip().partition(" ")
+        # The bytes as they came.
+        bearer = given.strip().encode("latin-1") if scheme.lower() == "bearer" else b""
+        if hmac.compare_digest(bearer, self.token) or hmac.compare_digest(_cookie(scope), self.cookie):
             return
         page = scope["path"] in self.pages and scope["method"] in ("GET", "HEAD")
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0].encode()
@@ -151,9 +152,10 @@ class _Body:
         path, length = scope["path"], _header(scope, "content-length")
         self.announced, self.json = int(length) if length.isdecimal() else -1, path in JSON_PATHS
         self.most = LARGEST_JSON if self.json else max(self.limits.request, self.limits.upload + LARGEST_JSON)
+        self.told = self.most
         if path == "/api/restore":
-            self.most = self.limits.upload + LARGEST_JSON  # the form's own lines
-        self.received = 0
+            self.told, self.most = self.limits.upload, self.limits.upload + LARGEST_JSON  # the form's own lines
+        self.received = self.counted = 0
         none = self.announced <= 0 and not _header(scope, "transfer-encoding")
         self.done = none and scope["method"] in ("GET", "HEAD")
         self.begun = time.monotonic()
@@ -162,7 +164,7 @@ class _Body:
     async def check(self) -> None:
         """Refuses by what the headers say; reads the bodies that are looked through."""
         if self.announced > self.most:
-            raise Refusal(413, f"{_mb(self.announced)} are too many, at most {_mb(self.most)} are taken")
+            raise Refusal(413, f"{_mb(self.announced)} are too many, at most {_mb(self.told)} are taken")
         if self.json:
             parts = []
             while not self.done:
@@ -200,6 +202,11 @@ class _Body:
             self.done = message["type"] != "http.request" or not message.get("more_body", False)
         return self.done
 
+    def release(self) -> None:
+        """What has come no longer counts as being on its way."""
+        self.guard.in_flight -= self.counted
+        self.counted = 0
+
     async def _next(self) -> Message:
         patience = self.limits.idle + self.received / self.limits.rate - (time.monotonic() - self.begun)
         try:
@@ -210,14 +217,17 @@ class _Body:
         if message["type"] == "http.request":
             size = len(message.get("body", b""))
             self.received += size
+            self.counted += size
             self.guard.in_flight += size
             self.done = not message.get("more_body", False)
             if self.received > self.most:
-                raise Refusal(413, f"at most {_mb(self.most)} are taken")
+                raise Refusal(413, f"at most {_mb(self.told)} are taken")
             if self.guard.in_flight > max(self.limits.in_flight, self.most):
                 raise Refusal(503, "too much is being sent at once: try again in a moment", {"retry-after": "5"})
         else:
             self.done = True
+        if self.done:
+            self.release()
         return message
 
 
@@ -319,11 +329,12 @@ def _is_number(name: str) -> bool:
 
 
 def _cookie(scope: Message) -> str:
-    try:
-        found = SimpleCookie(_header(scope, "cookie")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found and found.value.isascii() else ""
+    """Our cookie; those of other servers of this machine stand beside it, in whatever form."""
+    for pair in _header(scope, "cookie").split(";"):
+        name, _, value = pair.partition("=")
+        if name.strip() == COOKIE and value.isascii():
+            return value.strip()
+    return ""
 
 
 def _leads_out(value: Any) -> bool:
@@ -338,4 +349,4 @@ def _leads_out(value: Any) -> bool:
 
 
 def _mb(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MB"
+    return f"{size / (1 << 20):.3g} MB"

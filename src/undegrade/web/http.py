@@ -30,6 +30,17 @@ from undegrade.web.worker import Answer, Order
 
 __all__ = ["make_api", "safe_suffix"]
 
+SIGNATURES = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8\xff": ".jpg",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"II+\0": ".tif",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+}
+"""First bytes of files, and of those that say their kind further on: at 8 after RIFF, at 4 of a box."""
+BOXES = {b"WEBP": ".webp", b"ftypavif": ".avif", b"ftypavis": ".avif", b"ftypheic": ".heic", b"ftypheix": ".heic"}
 STATUS = {"refused": 400, "broken": 500, "stopped": 503, "late": 504}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 POLL = 0.5
@@ -132,6 +143,12 @@ def safe_suffix(name: str) -> str:
     return suffix if suffix in SUFFIXES else ""
 
 
+def _suffix_of(start: bytes) -> str:
+    """The suffix for a file that begins so; browsers call what has no name ``blob``."""
+    boxes = (suffix for kind, suffix in BOXES.items() if kind in (start[8:12], start[4:12]))
+    return next(boxes, "") or next((suffix for kind, suffix in SIGNATURES.items() if start.startswith(kind)), "")
+
+
 async def _received(request: Request, place: Path, limits: Limits) -> tuple[str, Wish]:
     """The picture, written to ``place/in/picture.SUFFIX``; its own name and the wish."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
@@ -142,10 +159,12 @@ async def _received(request: Request, place: Path, limits: Limits) -> tuple[str,
             raise Refusal(400, "no file called picture in the form: curl -F picture=@photo.jpg ...")
         if (picture.size or 0) > limits.upload:
             raise Refusal(413, f"the picture has {picture.size} bytes, at most {limits.upload} are taken")
+        start = await picture.read(12)
+        await picture.seek(0)
         fields, name = {key: value for key, value in form.items() if key != "picture"}, picture.filename or "picture"
         "".join([name, *fields, *map(str, fields.values())]).encode()  # some charsets give what is no text: raises
         wish = make_wish(fields)
-        target = place / "in" / f"picture{safe_suffix(name)}"
+        target = place / "in" / f"picture{safe_suffix(name) or _suffix_of(start)}"
         await asyncio.to_thread(_copy, picture, target)
     return name, wish
 
@@ -179,7 +198,7 @@ class _Once(FileResponse):
     def __init__(self, path: Path, place: Path, stem: str, answer: Answer) -> None:
         name = f"{stem[:100] or 'picture'}.restored{path.suffix}"
         headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}", "cache-control": "no-store"}
-        said = {"weights": _weights(answer.info or {}), "notes": "; ".join(answer.notes), "found": _found(answer)}
+        said = {"weights": ",".join(_weights(answer)), "notes": "; ".join(answer.notes), "found": _found(answer)}
         headers |= {f"x-undegrade-{key}": quote(text, safe=" ,;:=%()/.+-") for key, text in said.items() if text}
         super().__init__(path, headers=headers)
         self.place = place
@@ -191,8 +210,16 @@ class _Once(FileResponse):
             shutil.rmtree(self.place, ignore_errors=True)
 
 
-def _weights(info: dict[str, Any]) -> str:
-    return ",".join(str(one.get("weights")) for one in info.get("chain", [info]) if one.get("weights"))
+def _weights(answer: Answer) -> list[str]:
+    """Names of the weights that worked on the picture; where ``auto`` chose, of those that it chose."""
+    info, names = answer.info or {}, list[str]()
+    for one in info.get("chain", [info]):
+        if one.get("task") == "auto":
+            done = (step for report in answer.reports if "auto" in report for step in report["auto"].get("done", []))
+            names += dict.fromkeys(str(step["weights"]) for step in done)
+        elif one.get("weights"):
+            names.append(str(one["weights"]))
+    return names
 
 
 def _found(answer: Answer) -> str:
@@ -243,3 +270,8 @@ def _add_errors(app: FastAPI) -> None:
         return Response(status_code=499)  # nobody reads it
 
     app.add_exception_handler(ClientDisconnect, gone)
+
+    async def broken(_: Request, error: Exception) -> Response:
+        return JSONResponse({"error": f"internal error, {type(error).__name__}"}, 500)
+
+    app.add_exception_handler(Exception, broken)

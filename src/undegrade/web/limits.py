@@ -16,7 +16,7 @@ class Limits:
     Attributes:
         upload: bytes of one picture's file.
         request: bytes of one request; the batch tab sends several files in one.
-        in_flight: bytes of all requests that are being received.
+        in_flight: bytes of all requests that are being received; what waits in the queue counts no longer.
         kept: bytes of pictures and results that lie on disk for the page.
         pixels: of one picture, all its frames together.
         queue: pictures that wait; one more is answered 503.

@@ -120,7 +120,7 @@ def _about(row: dict[str, Any]) -> str:
 
 def _foot(limits: Limits) -> None:
     gr.Markdown(
-        f"<div class='ud-foot'>PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF; up to {limits.upload >> 20} MB and "
+        f"<div class='ud-foot'>PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF; up to {limits.upload / (1 << 20):.3g} MB and "
         f"{limits.pixels / 1e6:g} megapixels. 8 and 16 bits, transparency, EXIF and colour profile are kept. Files are "
         f"deleted after {limits.keep // 60} minutes. <a href='/api/docs'>HTTP API</a> · undegrade {__version__}</div>"
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import shutil
 import tempfile
 import time
 import zipfile
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -135,7 +137,7 @@ class Panel:
             yield _State(trouble("Drop a picture first."))
             return
         try:
-            run = _Run(make_wish(fields))
+            run = _Run(make_wish(fields), files=[Path(path)])
             job = self._submit(Path(path), run, shown=True)
         except UndegradeError as error:
             yield _State(trouble(str(error)))
@@ -143,6 +145,7 @@ class Panel:
         self._register(place, run)
         try:
             while not job.future.done():
+                run.hold(self.limits.keep)
                 yield _State(progress(job, self.desk), busy=True)
                 await asyncio.sleep(TICK)
             answer = job.future.result()
@@ -164,7 +167,8 @@ class Panel:
             yield _State(trouble(str(error)))
             return
         self._register(place, run)
-        start, done, lines = time.monotonic(), list[tuple[str, Path]](), list[str]()
+        run.files += map(Path, paths)
+        start, done, lines, archive = time.monotonic(), list[tuple[str, Path]](), list[str](), None
         try:
             for number, path in enumerate(paths):
                 job = None
@@ -172,10 +176,12 @@ class Panel:
                     try:
                         job = self._submit(Path(path), run)
                     except BusyError:  # others are before us: our turn will come
+                        run.hold(self.limits.keep)
                         yield _State(bar(number / len(paths), "Waiting for a place in the queue"), busy=True)
                         await asyncio.sleep(3 * TICK)
                 while job is not None and not job.future.done():
                     share = (number + job.share) / len(paths)
+                    run.hold(self.limits.keep)
                     yield _State(batch_progress(number, len(paths), Path(path).name, share, start, lines), busy=True)
                     await asyncio.sleep(TICK)
                 if run.stopped or job is None:
@@ -184,9 +190,12 @@ class Panel:
                 answer = job.future.result()
                 if answer.status == "done" and answer.path is not None:
                     done.append((_target_name(path, answer.path), answer.path))
+                    run.files.append(answer.path)
                 else:
                     lines.append(f"{Path(path).name}: {answer.error}")
             archive = await asyncio.to_thread(_zipped, done, self.folder) if done else None
+        except OSError as error:
+            lines.append(f"The zip file cannot be written ({error.strerror}).")
         finally:
             self._forget(place, run)
         text = f"<b>{len(done)} of {len(paths)} pictures restored</b> in {seconds(time.monotonic() - start)}"
@@ -219,6 +228,16 @@ class _Run:
     wish: Wish
     job: Job | None = None
     stopped: bool = False
+    files: list[Path] = field(default_factory=list)
+    held: float = field(default_factory=time.monotonic)
+
+    def hold(self, keep: float) -> None:
+        """Makes the files that are still needed young again, lest they be deleted after ``keep`` seconds."""
+        if time.monotonic() - self.held > keep / 10:
+            self.held = time.monotonic()
+            for file in self.files:
+                with suppress(OSError):
+                    os.utime(file)
 
     def stop(self, desk: Desk) -> None:
         self.stopped = True

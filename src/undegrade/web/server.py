@@ -86,7 +86,8 @@ def serve(
             timeout_graceful_shutdown=3,
         )
         shown = f"[{host}]" if family == socket.AF_INET6 else host
-        server = _Server(config, lambda: ready(f"http://{shown}:{listening.getsockname()[1]}"), app.kept)
+        address = f"http://{shown}:{listening.getsockname()[1]}"
+        server = _Server(config, lambda: ready(address), clear=app.kept, end=desk.close)
         server.run(sockets=[listening])
 
 
@@ -118,11 +119,18 @@ def make_app(
 
 
 class _Server(uvicorn.Server):
-    """Says when it listens; clears up every minute, also when nobody comes any more."""
+    """Says when it listens; clears up every minute, also when nobody comes any more; answers everybody at the end."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], clear: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        ready: Callable[[], None],
+        *,
+        clear: Callable[[], object],
+        end: Callable[[], object],
+    ) -> None:
         super().__init__(config)
-        self.ready, self.clear = ready, clear
+        self.ready, self.clear, self.end = ready, clear, end
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -133,19 +141,39 @@ class _Server(uvicorn.Server):
             await asyncio.to_thread(self.clear)
         return bool(await super().on_tick(counter))
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await asyncio.to_thread(self.end)  # before those who wait are cut off without a word
+        await super().shutdown(sockets)
+
 
 def _patient(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, which by itself waits for ever for a new connection's first request."""
+    """uvicorn's protocol, which by itself waits for ever for a request that has begun, and for a first one."""
 
     class Patient(H11Protocol):
         _silence: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
-            self._silence = self.loop.call_later(seconds, self._hang_up)
+            self._wait()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._wait()
+
+        def _between(self) -> bool:
+            """Whether no request is known: none has come whole since the last answer."""
+            return self.cycle is None or self.cycle.response_complete
+
+        def _wait(self) -> None:
+            if self._between() and self._silence is None:
+                self._silence = self.loop.call_later(seconds, self._hang_up)
+            elif not self._between() and self._silence is not None:
+                self._silence.cancel()
+                self._silence = None
 
         def _hang_up(self) -> None:
-            if self.cycle is None and not self.transport.is_closing():
+            self._silence = None
+            if self._between() and not self.transport.is_closing():
                 self.transport.close()
 
         def connection_lost(self, exc: Exception | None) -> None:

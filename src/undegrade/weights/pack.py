@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from undegrade.core.errors import WeightsError
@@ -66,7 +66,8 @@ def pack(
     entries = {name: _stored(name, tensor, dtype) for name, tensor in _unshared(module.state_dict()).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as part:
-        save_file(entries, part, metadata={"format": "pt", CARD_KEY: replace(card, sha256="").to_toml()})
+        # Not save_file, whose files nobody else may read.
+        part.write_bytes(save(entries, {"format": "pt", CARD_KEY: replace(card, sha256="").to_toml()}))
     card = replace(card, sha256=sha256(path))
     beside = Path(card_path) if card_path is not None else path.with_suffix(".toml")
     beside.parent.mkdir(parents=True, exist_ok=True)

@@ -46,17 +46,25 @@ async function restore(event) {
   event.preventDefault();
   const answer = document.getElementById("answer");
   const picture = document.getElementById("result");
-  picture.hidden = true;
+  const saved = document.getElementById("saved");
+  picture.hidden = saved.hidden = true;
   answer.textContent = "working ...";
-  const reply = await fetch("/api/restore", { method: "POST", body: new FormData(event.target) });
-  if (!reply.ok) {
-    answer.textContent = `${reply.status}: ${(await reply.json()).error}`;
-    return;
+  try {
+    const reply = await fetch("/api/restore", { method: "POST", body: new FormData(event.target) });
+    if (!reply.ok) {
+      const text = await reply.text();
+      answer.textContent = `${reply.status}: ${reply.headers.get("content-type") === "application/json" ? JSON.parse(text).error : text}`;
+      return;
+    }
+    const blob = await reply.blob();
+    answer.textContent = `${reply.status}: ${blob.type}, ${blob.size} bytes, ${decodeURIComponent(reply.headers.get("x-undegrade-weights") || "")}`;
+    picture.src = saved.href = URL.createObjectURL(blob);
+    saved.download = decodeURIComponent((reply.headers.get("content-disposition") || "").split("''")[1] || "restored");
+    picture.hidden = blob.type === "image/tiff"; /* which browsers do not show */
+    saved.hidden = false;
+  } catch (error) {
+    answer.textContent = `no answer: ${error}`;
   }
-  const blob = await reply.blob();
-  answer.textContent = `${reply.status}: ${blob.type}, ${blob.size} bytes, ${decodeURIComponent(reply.headers.get("x-undegrade-weights") || "")}`;
-  picture.src = URL.createObjectURL(blob);
-  picture.hidden = false;
 }
 
 async function start() {
