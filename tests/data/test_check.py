@@ -118,6 +118,15 @@ def test_clean_folder(tmp_path, save):
     assert kinds(report) == ["too-small", "too-small", "duplicate"]
 
 
+def test_pictures_in_subfolders_are_not_passed_over_silently(tmp_path, save):
+    save("clean/a.png")
+    save("clean/deep/b.png")
+    report = check_data(tmp_path / "clean")
+    assert (kinds(report), report.faults) == (["subfolders"], ())
+    assert "1 pictures in subfolders" in report.findings[0].message
+    assert not check_data(tmp_path / "clean", recursive=True).findings
+
+
 def test_known_set_by_its_name(tmp_path, save):
     save("hazy/1_1_0.9.png", size=(30, 24), seed=1)
     save("gt/1.png", size=(50, 44), seed=2)

@@ -133,6 +133,13 @@ def test_of_two_files_for_one_name_none_is_left_out_silently(tmp_path):
     assert prepare_data(tmp_path / "clean", tmp_path / "out").files == 2  # whole, they keep their suffixes
 
 
+def test_two_targets_do_not_share_a_place(tmp_path):
+    for name in ("in/x-1.png", "in/x/1.bmp", "gt/x-1.png", "gt/x/1.png"):
+        save(tmp_path / name, noise(16, 16))
+    with pytest.raises(UsageError, match="'x-1' is claimed by"):
+        prepare_data(None, tmp_path / "out", inputs=tmp_path / "in", targets=tmp_path / "gt", recursive=True)
+
+
 def test_files_that_are_there_are_kept_and_not_counted(tmp_path):
     save(tmp_path / "clean/b.png", noise(16, 16))
     for crop, files in ((None, 1), (8, 4)):

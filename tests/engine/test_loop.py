@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from undegrade.core.errors import InputError, UsageError, WeightsError
 from undegrade.engine import checkpoint, loop
 from undegrade.engine.loop import DivergedError, train
 from undegrade.engine.run import Run
+from undegrade.weights.card import WeightsCard
 
 
 @pytest.fixture
@@ -166,6 +168,28 @@ def test_warm_start_takes_what_fits(data: Path) -> None:
     a, b = (checkpoint.load(path.parent / "last.pt") for path in (first, card))
     for name, value in a["ema"].items():
         torch.testing.assert_close(b["net"][name], value.half().float())
+
+
+def test_a_warm_start_tells_what_did_not_fit(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(recipe(data, steps=1), runs=data / "first", quiet=True)
+    wider = recipe(data, steps=1, numbers={**TINY, "width": 8}, start=str(first.with_suffix(".safetensors")))
+    train(wider, runs=data / "second")
+    assert re.search(r"start=\S+: \d+ of \d+ entries fit, the others begin afresh", capsys.readouterr().err)
+    same = recipe(data, steps=1, start=str(first.parent / "last.pt"))
+    card = train(same, runs=data / "third")
+    assert "entries fit" not in capsys.readouterr().err
+    assert WeightsCard.from_toml(card.read_text(encoding="utf-8"), "card").training.start == "tiny"
+
+
+def test_weights_may_be_read_by_whom_their_card_may(data: Path) -> None:
+    card = train(recipe(data, steps=1), runs=data / "runs", quiet=True)
+    assert card.with_suffix(".safetensors").stat().st_mode == card.stat().st_mode
+
+
+def test_a_source_without_the_networks_scale_is_refused_at_once(data: Path) -> None:
+    wish = {"task": "super_resolution", "network": "nafsr", "preset": "nafsr_x2", "numbers": {}, "validate_at": []}
+    with pytest.raises(UsageError, match="the network enlarges 2 times"):
+        train(recipe(data, sources=[{"clean": "clean"}], **wish), runs=data / "runs", quiet=True)
 
 
 def test_numbers_reach_the_network(data: Path) -> None:

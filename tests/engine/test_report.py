@@ -128,3 +128,6 @@ def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "recipe.yaml: not YAML" in capsys.readouterr().err
     (run / "recipe.yaml").write_text("")
     assert cli.run(["report", str(run)]) == 0
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"event": "tra')  # cut off by a kill
+    assert cli.run(["report", str(run)]) == 0
