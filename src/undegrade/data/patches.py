@@ -247,9 +247,8 @@ class Patches:
         files = [picture.target] if extra is None else [picture.target, extra]
         planes = [self._decode(path) for path in files]
         scale = 1 if picture.input is None else self.scale
-        if any(plane.shape[-1] * scale != planes[0].shape[-1] for plane in planes[1:]) or any(
-            plane.shape[-2] * scale != planes[0].shape[-2] for plane in planes[1:]
-        ):
+        height, width = planes[0].shape[-2:]
+        if any((height, width) != (scale * plane.shape[-2], scale * plane.shape[-1]) for plane in planes[1:]):
             sizes = " and ".join(f"{plane.shape[-1]}x{plane.shape[-2]}" for plane in planes)
             wanted = "pair of different sizes" if scale == 1 else f"a target {scale} times as large is needed"
             raise InputError(f"{picture.target}: {wanted} ({sizes}); check with 'undegrade data check'")
