@@ -13,7 +13,7 @@ from undegrade.ops import bayer
 
 LEAST = {
     "auto_fast": float("inf"),
-    "defocus_deblurring_fast": 50.6,
+    "defocus_deblurring_fast": 55.0,
     "dehazing_fast": 67.3,
     "demosaicing_fast": 38.4,
     "denoising_best": 45.2,
