@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import metadata
@@ -112,13 +111,3 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 def test_a_server_without_limits_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["serve", option, value]) == 2
     assert f"{option} {value}: a positive number" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("own", [None, "active"])
-def test_threads_that_wait_let_other_programs_have_the_core(own: str | None) -> None:
-    """Told to the threads' library before it is loaded, unless the user has told it something."""
-    code = "import os; from undegrade import cli; cli.run = lambda _: print(os.environ['OMP_WAIT_POLICY']); cli.main()"
-    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    told = given | ({"OMP_WAIT_POLICY": own} if own else {})
-    said = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, text=True, check=True).stdout
-    assert said.strip() == (own or "passive")

@@ -7,7 +7,6 @@ commands. The first line of the file's docstring is what ``undegrade --help`` sh
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -26,9 +25,6 @@ commands: Catalog[Callable[..., Any] | typer.Typer] = Catalog("command", "undegr
 
 def main() -> None:
     """Entry point of the ``undegrade`` program."""
-    # Read when torch is loaded. By default, threads that are done spin until the last one is; where another program holds
-    # a core, that one waits for its turn after every layer, and a picture takes five times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.exit(run(sys.argv[1:]))
 
 
