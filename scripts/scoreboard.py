@@ -149,11 +149,14 @@ def score(row: Row, data: Path, weights: str | None, limit: int | None, device: 
     """One `undegrade evaluate`, as data with the command that repeats it."""
     report = undegrade.evaluate(row.task, **row.settings(data), weights=weights, limit=limit, device=device)
     result = report.to_dict()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.strip()
-    result |= {"row": row.id, "command": row.command(weights), "commit": commit}
+    result |= {"row": row.id, "command": row.command(weights), "commit": commit()}
     return result | {"date": datetime.date.today().isoformat()}
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    command = ["git", "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def keep(row: Row, result: dict[str, Any]) -> None:

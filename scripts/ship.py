@@ -12,11 +12,11 @@ afterwards by `scripts/scoreboard.py`.
 from __future__ import annotations
 
 import argparse
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import torch
+from scoreboard import commit
 
 from undegrade import networks
 from undegrade.engine import checkpoint
@@ -34,12 +34,9 @@ def main() -> None:
     parser.add_argument("--mean", action="store_true", help="of the run and the file in the package")
     parser.add_argument("--share", type=float, default=0.5, help="of the run in that mean")
     told = parser.parse_args()
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=WEIGHTS, capture_output=True, text=True, check=True
-    ).stdout.strip()
     for wish in told.runs:
         run, _, name = wish.partition("=")
-        state = checkpoint.load(Path(run) / "last.pt") | {"commit": commit}
+        state = checkpoint.load(Path(run) / "last.pt") | {"commit": commit()}
         recipe = Recipe.from_dict(state["recipe"])
         recipe = replace(recipe, name=name or recipe.name)
         if recipe.name in shipped_recipes():

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from undegrade.core.errors import UsageError
 
-__all__ = ["Strength", "chance", "choice", "fixed", "integer", "round8", "strength", "uniform"]
+__all__ = ["Strength", "chance", "choice", "fixed", "integer", "probability", "round8", "strength", "uniform"]
 
 T = TypeVar("T")
 
@@ -29,15 +29,25 @@ def integer(generator: torch.Generator, low: int, high: int) -> int:
     return int(torch.randint(low, high + 1, (), generator=generator, device=generator.device))
 
 
-def chance(generator: torch.Generator, probability: float, name: str = "probability") -> bool:
+def probability(value: float, name: str) -> float:
+    """``value``, called ``name`` in messages.
+
+    Raises:
+        UsageError: it is no number in 0-1.
+    """
+    if not isinstance(value, Real) or not 0 <= value <= 1:
+        raise UsageError(f"{name}={value!r}: a probability is needed, a number in 0-1")
+    return value
+
+
+def chance(generator: torch.Generator, likely: float, name: str = "probability") -> bool:
     """True with this probability, called ``name`` in messages; always draws, so that the stream does not depend on it.
 
     Raises:
         UsageError: the probability is no number in 0-1.
     """
-    if not isinstance(probability, Real) or not 0 <= probability <= 1:
-        raise UsageError(f"{name}={probability!r}: a probability is needed, a number in 0-1")
-    return uniform(generator, 0.0, 1.0) < probability
+    likely = probability(likely, name)
+    return uniform(generator, 0.0, 1.0) < likely
 
 
 def choice(generator: torch.Generator, options: Sequence[T]) -> T:

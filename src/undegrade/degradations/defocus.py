@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
-from undegrade.core.errors import UsageError
 from undegrade.degradations._depth import made_depth, normalised
-from undegrade.degradations._draw import Strength, integer, round8, strength, uniform
+from undegrade.degradations._draw import Strength, integer, probability, round8, strength, uniform
 from undegrade.degradations._kernels import Aperture
 from undegrade.ops.filters import convolve
 
@@ -44,9 +41,7 @@ def defocus(
     largest = strength(generator, radius, 1, 16, "radius")
     if radius is None and lots[0] < 0.15:
         largest = 0.0
-    flat = 0.2 if level is None else level
-    if not (isinstance(flat, Real) and 0 <= flat <= 1):
-        raise UsageError(f"level={level!r}: a probability is needed, a number in 0-1")
+    flat = 0.2 if level is None else probability(level, "level")
     aperture = Aperture.draw(generator)
     light = clean.clamp(0, 1) ** _GAMMA
     if largest >= _SHARP:
