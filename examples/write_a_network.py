@@ -1,8 +1,8 @@
-"""A network in one file, used before it is anyone's plugin: `python examples/write_a_network.py`."""
+# begin
+"""Tiny: a small DnCNN (Zhang et al., TIP 2017), which predicts what is wrong."""
 
 from __future__ import annotations
 
-# begin
 from dataclasses import dataclass
 
 import torch

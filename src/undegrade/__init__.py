@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         weights_card,
     )
     from undegrade.core.image import Picture
-    from undegrade.engine.evaluate import EvalReport
+    from undegrade.engine.scores import EvalReport
     from undegrade.engine.recipe import Recipe
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
@@ -82,7 +82,7 @@ __all__ = [
 
 _TYPES = {
     "Chain": "undegrade.inference.chain",
-    "EvalReport": "undegrade.engine.evaluate",
+    "EvalReport": "undegrade.engine.scores",
     "Picture": "undegrade.core.image",
     "Recipe": "undegrade.engine.recipe",
     "Restorer": "undegrade.inference.restorer",

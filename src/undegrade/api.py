@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from undegrade.data.prepare import Prepared
     from undegrade.engine.calibrate import Calibration
     from undegrade.engine.degrade import Done
-    from undegrade.engine.evaluate import EvalReport
+    from undegrade.engine.scores import EvalReport
     from undegrade.engine.published import Comparison
     from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain

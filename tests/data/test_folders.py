@@ -115,6 +115,14 @@ def test_order_reports_the_surplus(touch):
     matching = match_folders(touch("in", "1.png", "2.png"), touch("gt", "5.png"), "order")
     assert len(matching.pairs) == 1
     assert [file.name for file in matching.lonely_inputs] == ["2.png"]
+    assert matching.uneven
+
+
+@pytest.mark.parametrize(("inputs", "targets"), [(3, 2), (2, 3)])
+def test_order_wants_as_many_targets_as_inputs(touch, inputs, targets):
+    folders = touch("in", *(f"{n}.png" for n in range(inputs))), touch("gt", *(f"{n}.png" for n in range(targets)))
+    with pytest.raises(UsageError, match=f"{inputs} inputs and {targets} targets: with one file missing"):
+        pair_folders(*folders, "order")
 
 
 def test_empty_folder_and_unknown_rule(touch, tmp_path):

@@ -8,6 +8,7 @@ import skimage.data
 import torch
 from PIL import Image
 
+import undegrade
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.core.image import Picture, read, save
 from undegrade.engine.evaluate import evaluate, samples
@@ -193,6 +194,35 @@ def test_weights_of_another_scale_and_folders_without_pictures_are_told(sets, tm
         evaluate("denoising", clean=sets / "Demo", weights="none")
 
 
+def test_pairs_tell_their_scale(tmp_path):
+    for name, small, large in (("a", 20, 80), ("b", 24, 96), ("c", 20, 40)):
+        write_picture(tmp_path / "lr" / f"{name}.png", torch.rand(3, small, small))
+        write_picture(tmp_path / "hr" / f"{name}.png", torch.rand(3, large, large))
+    folders = {"inputs": tmp_path / "lr", "targets": tmp_path / "hr"}
+    report = evaluate("super_resolution", **folders, weights="none")
+    assert report.strength == {"scale": 4}
+    assert [image.name for image in report.images] == ["a", "b"]
+    assert report.failed == {"c": "the target is 2 times as large as the input; expected: 4"}
+    with pytest.raises(UsageError, match="scale=2: the targets are 4 times as large as the inputs"):
+        evaluate("super_resolution", **folders, weights="none", scale=2)
+    assert evaluate("super_resolution", **folders, limit=1).weights == "super_resolution_x4_fast"
+
+
+def test_pictures_in_subfolders_are_taken_on_request_and_otherwise_told(sets, tmp_path):
+    for name in ("a", "deep/a", "deep/b"):
+        for side in ("in", "gt"):
+            (tmp_path / side / "deep").mkdir(parents=True, exist_ok=True)
+            write_picture(tmp_path / side / f"{name}.png", torch.rand(3, 32, 32))
+    folders = {"inputs": tmp_path / "in", "targets": tmp_path / "gt"}
+    assert evaluate("deraining", **folders, weights="none").inputs == "files; 2 in subfolders left out"
+    report = evaluate("deraining", **folders, weights="none", recursive=True)
+    assert report.inputs == "files"
+    assert [image.name for image in report.images] == ["a", "deep/a", "deep/b"]
+    report = evaluate("denoising", clean=tmp_path / "gt", weights="none", recursive=True, save=tmp_path / "out")
+    assert [image.name for image in report.images] == ["a", "deep/a", "deep/b"]
+    assert (tmp_path / "out/deep/b.png").is_file()
+
+
 @pytest.mark.parametrize("task", ["super_resolution", "motion_deblurring"])
 def test_a_picture_without_room_is_a_failure(sets, tmp_path, task):
     write_picture(tmp_path / "fine.png", read_picture(sets / "clean/badge.png"))
@@ -233,7 +263,9 @@ def test_wrong_calls(sets):
 
 def test_the_report_says_how_the_weights_were_run(sets):
     report = evaluate("denoising", clean=sets / "clean", sigma=25, ensemble=8, tile=64, limit=1)
-    assert report.to_dict()["options"] == {"tile": 64, "ensemble": 8}
+    digest = undegrade.load("denoising", device="cpu").card.sha256
+    assert report.options == {"tile": 64, "ensemble": 8, "device": report.options["device"], "sha256": digest}
+    assert report.to_dict()["selection"] == {"seed": 0, "recursive": False, "limit": 1}
     assert evaluate("denoising", clean=sets / "clean", weights="none", sigma=25).to_dict()["options"] == {}
 
 
@@ -246,4 +278,4 @@ def test_results_replace_no_picture(sets, tmp_path):
     for suffix in (".png", ".jpg"):
         Image.fromarray(skimage.data.astronaut()[:32, :32]).save(tmp_path / f"face{suffix}")
     with pytest.raises(UsageError, match="2 pictures are called 'face'"):
-        evaluate("denoising", clean=tmp_path, weights="none", save=tmp_path / "out")
+        evaluate("denoising", clean=tmp_path, weights="none")

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -79,6 +80,30 @@ def test_resuming_equals_not_having_stopped(
     assert checkpoint.load(data / "cut" / "tiny" / "last.pt")["step"] == 3
     resumed = train(recipe(data, workers=workers, **changes), runs=data / "cut", quiet=True)
     assert_same_run(whole.parent, resumed.parent)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ctrl_c_lets_the_step_end_and_saves_it(
+    data: Path, workers: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = {"save_every": 100, "workers": workers}
+    train(recipe(data, **settings), runs=data / "whole", quiet=True)
+    step = loop._step
+
+    def disturbed(run: Run, inputs: Tensor, targets: Tensor) -> Tensor:
+        if run.step == 1:
+            signal.raise_signal(signal.SIGINT)
+        return step(run, inputs, targets)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "_step", disturbed)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe(data, **settings), runs=data / "stopped")
+    assert "stopped after step 2; the same command goes on from there" in "".join(capfd.readouterr())
+    assert checkpoint.load(data / "stopped/tiny/last.pt")["step"] == 2
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(recipe(data, **settings), runs=data / "stopped", quiet=True)
+    assert_same_run(data / "whole/tiny", data / "stopped/tiny")
 
 
 def test_a_run_of_another_recipe_is_not_continued(data: Path) -> None:
@@ -158,7 +183,7 @@ def test_it_learns(data: Path) -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run(data: Path) -> None:
     with pytest.raises(DivergedError, match=r"loss (nan|inf)"):
-        train(recipe(data, steps=1, loss={"l1": math.nan}), runs=data, quiet=True)
+        train(recipe(data, steps=1, loss={"l1": 1e39}), runs=data, quiet=True)
 
 
 def test_warm_start_takes_what_fits(data: Path) -> None:

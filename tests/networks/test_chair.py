@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import mimo_plain
 import pytest
 import torch
@@ -59,3 +63,33 @@ def test_units_start_as_the_identity() -> None:
 def test_training_on_one_picture_is_refused() -> None:
     with pytest.raises(UsageError, match="at least 2 pictures"):
         chair.SPEC.build(chair.ChairConfig(width=8, blocks=1)).train()(torch.rand(1, 3, 16, 16))
+
+
+SHARE = """
+import sys
+import torch
+from torch import distributed
+from undegrade.networks.chair import ChannelFilter
+
+rank, folder = int(sys.argv[1]), sys.argv[2]
+if rank < 2:  # a third one has all of the batch
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+torch.manual_seed(0)
+unit = ChannelFilter(8).double().train()
+torch.nn.init.normal_(unit.gamma)
+x = torch.rand(4, 8, 6, 6, dtype=torch.float64)
+x = (x[2 * rank : 2 * rank + 2] if rank < 2 else x).requires_grad_()
+unit(x).square().sum().backward()
+gradients = {name: value.grad for name, value in unit.named_parameters()}
+torch.save([x.grad, gradients, dict(unit.named_buffers())], f"{folder}/{rank}.pt")
+"""
+
+
+def test_the_filter_of_two_processes_is_that_of_their_joint_batch(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", SHARE]
+    running = [subprocess.Popen([*words, str(rank), str(tmp_path)]) for rank in range(3)]
+    assert [process.wait(200) for process in running] == [0, 0, 0]
+    a, b, joint = (torch.load(tmp_path / f"{rank}.pt") for rank in range(3))
+    torch.testing.assert_close(torch.cat([a[0], b[0]]), joint[0])
+    torch.testing.assert_close({name: a[1][name] + b[1][name] for name in a[1]}, joint[1])
+    torch.testing.assert_close(a[2], joint[2])

@@ -34,6 +34,7 @@ def command(
     pairing: Annotated[str, typer.Option(help="Rule that finds the target of an input, e.g. before-underscore.")] = (
         "stem"
     ),
+    recursive: Annotated[bool, typer.Option("--recursive", help="Look into subfolders too.")] = False,
     limit: Annotated[int | None, typer.Option(help="Score only the first so many pictures.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     tile: Annotated[str, typer.Option(help="auto, none, official, or the side of the tiles in pixels.")] = "auto",
@@ -57,6 +58,7 @@ def command(
         "protocol": protocol,
         "seed": seed,
         "pairing": pairing,
+        "recursive": recursive,
         "limit": limit,
         "device": device,
         "tile": tile_of(tile),

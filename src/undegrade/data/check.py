@@ -10,14 +10,14 @@ from typing import Any, Literal
 
 from undegrade.core.errors import InputError, MissingExtraError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Key, Matching, Pair, list_pictures, listed
+from undegrade.data.folders import Key, Matching, Pair, list_pictures, listed, uneven
 from undegrade.data.locate import locate
 
 __all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
 
 Kind = Literal[
     "unpaired-input", "unpaired-target", "ambiguous", "corrupt", "wrong-size", "too-small", "duplicate", "many-to-one",
-    "unchanged", "subfolders",
+    "unchanged", "subfolders", "uneven",
 ]  # fmt: skip
 
 HARMLESS = frozenset({"unpaired-target", "many-to-one", "unchanged", "subfolders"})
@@ -117,9 +117,8 @@ def check_data(
         scale=scale,
     )
     report = check_matching(found.matching, scale if found.paired else 1, min_size, found.border)
-    deeper = 0
-    if root is not None and layout is None and not recursive:
-        deeper = len(list_pictures(root, recursive=True)) - report.pairs
+    folder = None if recursive or layout is not None else root or inputs
+    deeper = len(list_pictures(folder, recursive=True)) - len(list_pictures(folder)) if folder is not None else 0
     if deeper:
         message = f"{deeper} pictures in subfolders, which training takes too, were not looked at: say recursive"
         report = replace(report, findings=(*report.findings, Finding("subfolders", (), message)))
@@ -159,6 +158,9 @@ def _look(file: Path) -> _Looked:
 
 
 def _partners(matching: Matching) -> Iterable[Finding]:
+    if matching.uneven:
+        yield Finding("uneven", (*matching.lonely_inputs, *matching.lonely_targets), f"by order, {uneven(matching)}")
+        return
     for file in matching.lonely_inputs:
         yield Finding("unpaired-input", (file,), f"{file.name}: no target answers to this name")
     for file in matching.lonely_targets:

@@ -28,6 +28,7 @@ __all__ = [
     "natural",
     "pair_folders",
     "rule",
+    "uneven",
 ]
 
 Key = Callable[[str], str]
@@ -55,12 +56,14 @@ class Matching:
         pairs: in natural order of their names.
         lonely_inputs, lonely_targets: files without a partner.
         ambiguous: key -> the several files on one side (``b.png`` and ``b.jpg``) that claim it.
+        uneven: whether files were paired by their order and one side has more: any of the pairs may be wrong.
     """
 
     pairs: tuple[Pair, ...]
     lonely_inputs: tuple[Path, ...] = ()
     lonely_targets: tuple[Path, ...] = ()
     ambiguous: Mapping[str, tuple[Path, ...]] | None = None
+    uneven: bool = False
 
 
 def natural(text: str) -> list[tuple[int, int | str]]:
@@ -154,7 +157,7 @@ def match(
         both = min(len(inputs), len(targets))
         pairs = tuple(Pair(name, file, target) for (name, file), (_, target) in zip(inputs, targets, strict=False))
         lonely, childless = (tuple(file for _, file in side[both:]) for side in (inputs, targets))
-        return Matching(pairs, lonely, childless)
+        return Matching(pairs, lonely, childless, uneven=len(inputs) != len(targets))
     plain = _by_key(targets, lambda name: name)
     keyed = _by_key(targets, key)
     found: list[Pair] = []
@@ -174,6 +177,16 @@ def match(
     used = {file for files in answered.values() for file in files}
     lonely_targets = tuple(file for _, file in targets if file not in used)
     return Matching(tuple(found), tuple(lonely_inputs), lonely_targets, ambiguous)
+
+
+def uneven(matching: Matching) -> str:
+    """What is wrong with an uneven matching, for messages."""
+    both = len(matching.pairs)
+    inputs, targets = both + len(matching.lonely_inputs), both + len(matching.lonely_targets)
+    return (
+        f"{inputs} inputs and {targets} targets: with one file missing, all pairs after it are wrong; "
+        "put in what is missing, or pair by a rule that looks at the names"
+    )
 
 
 def _by_key(side: Sequence[tuple[str, Path]], key: Key) -> dict[str, tuple[Path, ...]]:
@@ -207,11 +220,13 @@ def pair_folders(
 
     Raises:
         InputError: a folder is missing or holds no picture.
-        UsageError: an input has no target, or several claim it.
+        UsageError: an input has no target, or several claim it; by order, one side has more.
     """
     matching = match_folders(inputs, targets, key, recursive)
     if not matching.pairs and not matching.lonely_inputs:
         raise InputError(f"no pictures in '{inputs}': known suffixes are {' '.join(sorted(SUFFIXES))}")
+    if matching.uneven:
+        raise UsageError(uneven(matching))
     if matching.lonely_inputs:
         first, count = matching.lonely_inputs[0], len(matching.lonely_inputs)
         raise UsageError(

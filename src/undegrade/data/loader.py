@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -65,6 +66,11 @@ class _Steps(Sampler[list[_Place]]):
             step += 1
 
 
+def _undisturbed(_: int) -> None:
+    """Ctrl-C reaches workers too, and they are still needed for the step that is to be finished."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def batches(
     patches: Patches, plan: BatchPlan, *, first: int = 0, workers: int = 0, rank: int = 0, world: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -82,6 +88,7 @@ def batches(
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,
+        worker_init_fn=_undisturbed,
         generator=Generator(),  # else a resumed run would draw one number more from the common one
     )
     try:

@@ -310,10 +310,12 @@ def _open(source: Source) -> list[_Picture]:
     else:
         assert source.inputs is not None
         assert source.targets is not None
-        targets = [(pair.target, pair.input) for pair in pair_folders(source.inputs, source.targets, source.rule)]
+        pairs = pair_folders(source.inputs, source.targets, source.rule, recursive=True)
+        targets = [(pair.target, pair.input) for pair in pairs]
     if not targets:
         raise InputError(f"{source.clean or source.inputs}: no pictures there")
-    depths = {path.stem: path for path in list_pictures(source.depth)} if source.depth is not None else {}
+    maps = list_pictures(source.depth, recursive=True) if source.depth is not None else []
+    depths = {path.stem: path for path in maps}
     pictures = []
     for target, degraded in targets:
         if depths and target.stem not in depths:

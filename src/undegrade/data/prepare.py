@@ -15,7 +15,7 @@ from PIL import Image
 from undegrade.core.decode import decode
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.replacing import replacing
-from undegrade.data.folders import Key, Matching, Pair, listed
+from undegrade.data.folders import Key, Matching, Pair, listed, uneven
 from undegrade.data.locate import locate
 
 __all__ = ["Prepared", "crop_corners", "prepare", "prepare_data"]
@@ -90,10 +90,12 @@ def prepare(
         progress: called with the name of every pair that is done.
 
     Raises:
-        UsageError: crop or stride below 1, inputs without a target, or two for one name.
+        UsageError: crop or stride below 1, inputs without a target, two for one name, or by order more on one side.
     """
     if (crop is not None and crop < 1) or (stride is not None and stride < 1):
         raise UsageError(f"crop={crop}, stride={stride}: both must be at least 1 pixel")
+    if matching.uneven:
+        raise UsageError(uneven(matching))
     if matching.lonely_inputs:
         raise UsageError(
             f"{len(matching.lonely_inputs)} inputs have no target, first '{matching.lonely_inputs[0].name}': "

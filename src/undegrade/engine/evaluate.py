@@ -9,8 +9,8 @@ from __future__ import annotations
 import platform
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,18 +23,18 @@ from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
 from undegrade.core.names import same_file
-from undegrade.data.folders import Pair, list_pictures, pair_folders
+from undegrade.data.folders import Pair, list_pictures, pair_folders, rule
 from undegrade.engine.degrade import apply, generator_for
+from undegrade.engine.scores import EvalReport, ImageScore
 from undegrade.inference.load import load
 from undegrade.metrics import protocol as protocols
 from undegrade.ops.colour import luma
 from undegrade.ops.resize import crop_to_multiple, imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
+from undegrade.weights.pack import sha256
 
-__all__ = ["SCHEMA", "EvalReport", "ImageScore", "Sample", "evaluate", "made_from", "samples", "score"]
-
-SCHEMA = 1
+__all__ = ["Sample", "evaluate", "made_from", "samples", "score"]
 
 RESIZE = "bicubic as MATLAB imresize (a = -0.5, antialiased), for inputs made here and for the untouched input's score"
 
@@ -44,82 +44,6 @@ class TensorRestorer(Protocol):
 
     def tensor(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, sH, sW)."""
-
-
-@dataclass(frozen=True)
-class ImageScore:
-    """One picture's scores.
-
-    Attributes:
-        name: of the input, without suffix.
-        output, input: measure -> value, of the restored picture and of the untouched input.
-        seconds: spent in restoring, without reading and scoring.
-    """
-
-    name: str
-    output: Mapping[str, float]
-    input: Mapping[str, float]
-    seconds: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Flat: ``psnr``, ``ssim``, ..., ``input_psnr``, ..., ``seconds``."""
-        figures = {**self.output, **{f"input_{measure}": value for measure, value in self.input.items()}}
-        return {"name": self.name, **_rounded(figures), "seconds": round(self.seconds, 4)}
-
-
-@dataclass(frozen=True)
-class EvalReport:
-    """Scores of a test set, with everything that a figure depends on.
-
-    Attributes:
-        task, weights: names; ``none`` for the untouched inputs.
-        protocol: every choice of the ruler in words, see `Protocol.describe`.
-        set: name of the test set's folder.
-        strength: parameters of the synthetic degradation, or of the restorer.
-        inputs: where the inputs come from: files, or made here and how.
-        images: in natural order of their names.
-        failed: name -> why it could not be scored.
-        options: how the weights were run: ``tile`` and ``ensemble``; empty for untouched inputs and restorers in hand.
-        versions: of undegrade, torch and Python.
-    """
-
-    task: str
-    weights: str
-    protocol: Mapping[str, str]
-    set: str
-    strength: Mapping[str, Any]
-    inputs: str
-    images: tuple[ImageScore, ...]
-    failed: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, Any] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def mean(self) -> dict[str, float]:
-        """Mean over the pictures of every measure and of the seconds: per-picture decibels, not pooled error."""
-        rows = [image.to_dict() for image in self.images]
-        return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0] if key != "name"} if rows else {}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON, schema 1."""
-        return {
-            "schema": SCHEMA,
-            "task": self.task,
-            "weights": self.weights,
-            "options": dict(self.options),
-            "set": self.set,
-            "strength": dict(self.strength),
-            "inputs": self.inputs,
-            "protocol": dict(self.protocol),
-            "mean": _rounded(self.mean),
-            "images": [image.to_dict() for image in self.images],
-            "failed": dict(self.failed),
-            "versions": dict(self.versions),
-        }
-
-
-def _rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    return {key: round(value, 6) for key, value in figures.items()}
 
 
 @dataclass(frozen=True)
@@ -142,6 +66,7 @@ def evaluate(
     protocol: str | None = None,
     seed: int = 0,
     pairing: str = "stem",
+    recursive: bool = False,
     limit: int | None = None,
     save: Path | str | None = None,
     progress: Callable[[ImageScore], None] | None = None,
@@ -154,7 +79,8 @@ def evaluate(
 
     Args:
         task: name, alias or task.
-        inputs, targets: folders of pairs, matched by stem whatever the suffix.
+        inputs, targets: folders of pairs, matched by stem whatever the suffix. For super-resolution their sizes tell
+            the scale.
         clean: instead of them, a folder of clean pictures, degraded here by the task.
         weights: id or file; None for the task's default; ``"none"`` scores the inputs themselves (for
             super-resolution, enlarged by MATLAB's bicubic).
@@ -162,6 +88,7 @@ def evaluate(
         protocol: name of the ruler; None for the task's own.
         seed: of the synthetic degradation, combined with each picture's name.
         pairing: rule that finds the target of an input, see `undegrade.data.folders.RULES`.
+        recursive: look into subfolders too; pictures there are otherwise left out, and the report says so.
         limit: score only the first so many pictures.
         save: folder for the restored pictures, as 8-bit PNG; none that they are read from.
         progress: called with each picture's scores.
@@ -175,28 +102,35 @@ def evaluate(
     task = get_task(task) if isinstance(task, str) else task
     checked = _strength(task, parameters)
     ruler = protocols.get(protocol or task.protocol)
+    rule(pairing)  # a name that nobody knows is told of whether it is needed or not
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit}: at least one picture must be scored")
+    if clean is not None:
+        if inputs is not None or targets is not None:
+            raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
+        source = _synthetic(task, ruler, clean, seed, checked, recursive)
+        selection: dict[str, Any] = {"seed": seed}
+    elif inputs is not None and targets is not None:
+        pairs = pair_folders(inputs, targets, pairing, recursive)
+        source = [(pair.name, partial(_read, pair)) for pair in pairs]
+        selection = {"pairing": pairing}
+        if "scale" in checked:
+            checked["scale"] = _scale_of(pairs, parameters.get("scale"), task)
+    else:
+        raise UsageError("a test set is needed: give inputs and targets (pairs), or clean (degraded here)")
+    selection |= {"recursive": recursive, "limit": limit}
     name = "none" if weights == "none" else weights or ""
     options = dict[str, Any]()
     if restorer is None and weights != "none":
         options = {"tile": tile, "ensemble": ensemble}
-        restorer, name = _load(task, weights, checked, device=device, **options)
-    if clean is not None:
-        if inputs is not None or targets is not None:
-            raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
-        source = _synthetic(task, ruler, clean, seed, checked)
-    elif inputs is not None and targets is not None:
-        source = _paired(inputs, targets, pairing)
-    else:
-        raise UsageError("a test set is needed: give inputs and targets (pairs), or clean (degraded here)")
-    _refuse_save(save, [Path(folder) for folder in (inputs, targets, clean) if folder], source)
-    scores, failed = [], {}
-    for index, (picture, make) in enumerate(source):
-        if limit is not None and index >= limit:
-            break
+        restorer, name, about = _load(task, weights, checked, device=device, **options)
+        options |= about
+    _refuse_save(save, [Path(folder) for folder in (inputs, targets, clean) if folder])
+    scores, failed = [], dict[str, str]()
+    for picture, make in source[:limit]:
         try:
             sample = make()
+            _refuse_other_scale(sample, checked.get("scale", 1))
             image, output = score(sample, restorer, ruler)
         except (InputError, MissingExtraError, ValueError) as error:
             failed[picture] = str(error)
@@ -215,10 +149,11 @@ def evaluate(
         protocol=ruler.describe() | ({"resize": RESIZE} if "scale" in checked else {}),
         set=_set_name(Path(clean or inputs or "")),
         strength=checked,
-        inputs=_made(task, ruler, seed, checked) if clean else "files",
+        inputs=(_made(task, ruler, seed, checked) if clean else "files") + _left_out(clean or inputs, recursive),
         images=tuple(scores),
         failed=failed,
         options=options,
+        selection=selection,
         versions={"undegrade": __version__, "torch": torch.__version__, "python": platform.python_version()},
     )
 
@@ -234,35 +169,68 @@ def samples(
     """The synthetic test pictures that `evaluate` would score, for looking at or for other tools."""
     task = get_task(task) if isinstance(task, str) else task
     ruler = protocols.get(protocol or task.protocol)
-    for _, make in _synthetic(task, ruler, clean, seed, _strength(task, parameters)):
+    for _, make in _synthetic(task, ruler, clean, seed, _strength(task, parameters), recursive=False):
         yield make()
 
 
-def _load(task: Task, weights: str | None, parameters: Mapping[str, Any], **how: Any) -> tuple[TensorRestorer, str]:
+def _load(
+    task: Task, weights: str | None, parameters: Mapping[str, Any], **how: Any
+) -> tuple[TensorRestorer, str, dict[str, str]]:
+    """The restorer, its name, and what else tells one of that name from another."""
     restorer = load(task=task.name, weights=weights, **how, **parameters)
     card = getattr(restorer, "card", None)
-    return restorer, card.id if card else str(weights)
+    about = {"device": str(getattr(restorer, "device", how["device"]))}
+    if weights and Path(weights).is_file():
+        about["sha256"] = sha256(Path(weights))
+    elif card and card.sha256:
+        about["sha256"] = card.sha256
+    return restorer, card.id if card else str(weights), about
 
 
 Source = list[tuple[str, Callable[[], Sample]]]
 """(name, function that reads or makes the sample) of every test picture."""
 
 
-def _paired(inputs: Path | str, targets: Path | str, pairing: str) -> Source:
-    return [(pair.name, partial(_read, pair)) for pair in pair_folders(inputs, targets, pairing)]
-
-
 def _synthetic(
-    task: Task, ruler: protocols.Protocol, clean: Path | str, seed: int, parameters: Mapping[str, Any]
+    task: Task, ruler: protocols.Protocol, clean: Path | str, seed: int, parameters: Mapping[str, Any], recursive: bool
 ) -> Source:
     if task.degrade is None:
         raise UsageError(f"{task.name} has no synthetic degradation: give inputs and targets")
     known = {name: value for name, value in parameters.items() if value != "auto"}
     make = partial(made_from, task=task, ruler=ruler, seed=seed, strength=known)
-    files = list_pictures(clean)
+    files = list_pictures(clean, recursive)
     if not files:
         raise InputError(f"no pictures in '{clean}': give the folder that holds the clean ones")
-    return [(file.stem, partial(make, file)) for file in files]
+    named = [(file.relative_to(clean).with_suffix("").as_posix(), file) for file in files]
+    name, count = Counter(name for name, _ in named).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"clean={clean}: {count} pictures are called '{name}': keep one file for each name")
+    return [(name, partial(make, file, name=name)) for name, file in named]
+
+
+def _left_out(folder: Path | str | None, recursive: bool) -> str:
+    deeper = 0 if recursive or folder is None else len(list_pictures(folder, True)) - len(list_pictures(folder))
+    return f"; {deeper} in subfolders left out" if deeper else ""
+
+
+def _scale_of(pairs: Sequence[Pair], given: Any, task: Task) -> Any:
+    """The scale of the first pair that can be read; ``given`` or the default if none can."""
+    for pair in pairs:
+        try:
+            sample = _read(pair)
+            found = _scale(sample.input, sample.target)[0]
+        except (InputError, MissingExtraError, ValueError):
+            continue
+        if given is not None and task.check({"scale": given})["scale"] != found:
+            raise UsageError(f"scale={given}: the targets are {found} times as large as the inputs: leave it out")
+        return task.check({"scale": found})["scale"]
+    return _strength(task, {"scale": given})["scale"]
+
+
+def _refuse_other_scale(sample: Sample, scale: int) -> None:
+    found, _ = _scale(sample.input, sample.target)
+    if found != scale:
+        raise ValueError(f"the target is {found} times as large as the input; expected: {scale}")
 
 
 def _read(pair: Pair) -> Sample:
@@ -272,8 +240,16 @@ def _read(pair: Pair) -> Sample:
     return Sample(pair.name, degraded, target)
 
 
-def made_from(file: Path, *, task: Task, ruler: protocols.Protocol, seed: int, strength: Mapping[str, Any]) -> Sample:
-    """The test picture that a clean one gives, degraded with the randomness of its name.
+def made_from(
+    file: Path,
+    *,
+    task: Task,
+    ruler: protocols.Protocol,
+    seed: int,
+    strength: Mapping[str, Any],
+    name: str | None = None,
+) -> Sample:
+    """The test picture that a clean one gives, degraded with the randomness of its name (None: that of the file).
 
     Raises:
         InputError: it cannot be read, or has no room for the degradation.
@@ -286,7 +262,7 @@ def made_from(file: Path, *, task: Task, ruler: protocols.Protocol, seed: int, s
     degraded = apply(task, target, generator_for(seed, file.stem), strength)
     if ruler.bits == 8:
         degraded = (degraded.clamp(0, 1) * 255).round() / 255
-    return Sample(file.stem, degraded, target)
+    return Sample(name or file.stem, degraded, target)
 
 
 def score(sample: Sample, restorer: TensorRestorer | None, ruler: protocols.Protocol) -> tuple[ImageScore, Tensor]:
@@ -333,15 +309,10 @@ def _restore(restorer: TensorRestorer, degraded: Tensor) -> Tensor:
     return restorer.tensor(degraded[None])[0].float().cpu()
 
 
-def _refuse_save(save: Path | str | None, folders: list[Path], source: Source) -> None:
-    """Nothing that is scored may be replaced by a result, and no result by another."""
-    if save is None:
-        return
-    if any(same_file(Path(save), folder) for folder in folders):
+def _refuse_save(save: Path | str | None, folders: list[Path]) -> None:
+    """Nothing that is scored may be replaced by a result."""
+    if save is not None and any(same_file(Path(save), folder) for folder in folders):
         raise UsageError(f"save={save}: results would replace the pictures there: give another folder")
-    name, count = max(Counter(name for name, _ in source).items(), key=lambda entry: entry[1], default=("", 0))
-    if count > 1:
-        raise UsageError(f"save={save}: {count} pictures are called '{name}': keep one file for each name")
 
 
 def _save(picture: Tensor, path: Path) -> None:
@@ -363,6 +334,7 @@ def _made(task: Task, ruler: protocols.Protocol, seed: int, parameters: Mapping[
 
 def _set_name(folder: Path) -> str:
     """``Rain100L`` of ``.../Rain100L/input``."""
-    sides = {"input", "inputs", "blur", "hazy", "rain", "snow", "lq", "hr", "target", "gt"}
+    sides = {"input", "inputs", "source", "blur", "hazy", "rain", "snow", "target", "gt"}
+    sides |= {"lq", "lr", "lr_bicubic", "hr", "x2", "x3", "x4"}
     parts = [part for part in folder.resolve().parts if part.lower() not in sides]
     return parts[-1] if parts else folder.name

@@ -20,6 +20,7 @@ from undegrade.engine.log import RunLog
 from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import Place, Run
 from undegrade.engine.schedule import learning_rate
+from undegrade.engine.stopping import Stop, stopping
 from undegrade.engine.validate import validate
 
 __all__ = ["DivergedError", "train"]
@@ -44,7 +45,8 @@ def train(
     """Trains by ``recipe`` and returns the packed weights' card (safetensors beside it), usable by ``restore`` at once.
 
     A run that was interrupted goes on from its last checkpoint, bit-equal to not having stopped (unless ``max_minutes``
-    or a non-deterministic device is in play). Under ``torchrun`` every process takes its share of each batch.
+    or a non-deterministic device is in play). Ctrl-C lets the step end and saves it. Under ``torchrun`` every process
+    takes its share of each batch.
 
     Args:
         recipe: a Recipe, a YAML file, or the name of a shipped recipe.
@@ -60,7 +62,7 @@ def train(
     """
     wished = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
     recipe = wished.with_what_is_there()
-    with _processes(device) as place, kept():
+    with _processes(device) as place, kept(), stopping(alone=place.world == 1) as stop:
         run = Run(recipe, Path(runs) / recipe.name, place, fresh)
         try:
             with RunLog(run.folder, recipe.steps, after=run.step, quiet=quiet, leads=run.leads) as log:
@@ -76,12 +78,12 @@ def train(
                         "give another name, or start afresh (--fresh)"
                     )
                 log.advance(run.clock.progress)
-                return _train(run, log)
+                return _train(run, log, stop)
         finally:
             run.release()
 
 
-def _train(run: Run, log: RunLog) -> Path:
+def _train(run: Run, log: RunLog, stop: Stop) -> Path:
     recipe, meter = run.recipe, Meter()
     for inputs, targets in run.batches():
         rate = _set_rate(run)
@@ -102,6 +104,11 @@ def _train(run: Run, log: RunLog) -> Path:
                 run.save("best.pt")
         if run.leads and run.due(recipe.save_every):
             run.save("last.pt")
+        if stop.number and not run.clock.done:
+            _refuse_broken(run)
+            run.save("last.pt")
+            log.say(f"stopped after step {run.step}; the same command goes on from there")
+            return run.folder
     return run.pack() if run.leads else run.folder / f"{recipe.name}.toml"
 
 

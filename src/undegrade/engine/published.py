@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from undegrade.data import layouts
-from undegrade.engine.evaluate import EvalReport
+from undegrade.engine.scores import EvalReport
 from undegrade.metrics.published import beside
 
 __all__ = ["Comparison", "published"]

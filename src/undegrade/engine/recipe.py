@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib import resources
@@ -218,8 +219,8 @@ class Recipe:
             raise UsageError(f"name={self.name!r}: give one word for a folder, without a path")
         for key, least in LEAST.items():
             value = getattr(self, key)
-            if value is not None and not value >= least:
-                raise UsageError(f"{key}={value}: must be at least {least}")
+            if value is not None and not least <= value < math.inf:
+                raise UsageError(f"{key}={value}: must be at least {least}, and finite")
         for key, values in (("ema", (self.ema,)), ("betas", self.betas)):
             if not all(0 <= value < 1 for value in values):
                 raise UsageError(f"{key}={getattr(self, key)}: must lie in 0-1, below 1")
@@ -227,6 +228,8 @@ class Recipe:
             raise UsageError(f"milestones={list(self.milestones)}: shares of the training, 0-1")
         if not self.loss:
             raise UsageError("loss={}: name at least one loss and its weight")
+        if not all(0 < weight < math.inf for weight in self.loss.values()):
+            raise UsageError(f"loss={dict(self.loss)}: weights must be above 0, and finite")
 
 
 def shipped_recipes() -> dict[str, Path]:

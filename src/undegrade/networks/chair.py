@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks.layers.batch import JointBatchNorm2d, processes
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
 from undegrade.networks.layers.naf import scaled
@@ -53,15 +54,15 @@ class ChannelFilter(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(width, 1, 1))
         self.beta = nn.Parameter(torch.ones(width, 1, 1))
         self.taps = nn.Conv2d(width, 3 * width, 1, bias=False)
-        self.norm = nn.BatchNorm2d(3 * width)
+        self.norm = JointBatchNorm2d(3 * width)
 
     def forward(self, u: Tensor) -> Tensor:
         """(B, C, h, w) -> same shape.
 
         Raises:
-            UsageError: training with a batch of one, of which batch normalisation has no statistics.
+            UsageError: training with a joint batch of one, of which batch normalisation has no statistics.
         """
-        if self.training and u.shape[0] == 1:
+        if self.training and u.shape[0] * processes() == 1:
             raise UsageError("batch of 1: training ChaIR normalises over the batch and needs at least 2 pictures in it")
         weights = torch.tanh(self.norm(self.taps(whole_mean(u)))).view(u.shape[0], 3, -1)  # of c - 1, c and c + 1
         # gamma * (left u[c-1] + centre u[c] + right u[c+1]) + beta * u, all in the three weights.
