@@ -16,6 +16,7 @@ NAMES = {
     "Recipe": "class",
     "Picture": "class",
     "EvalReport": "class",
+    "Auto": "class",
     "Chain": "class",
     "InputError": "class",
     "MissingExtraError": "class",

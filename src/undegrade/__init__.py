@@ -44,11 +44,13 @@ if TYPE_CHECKING:
     from undegrade.core.image import Picture
     from undegrade.engine.scores import EvalReport
     from undegrade.engine.recipe import Recipe
+    from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer
     from undegrade.weights.card import WeightsCard
 
 __all__ = [
+    "Auto",
     "Chain",
     "EvalReport",
     "InputError",
@@ -81,6 +83,7 @@ __all__ = [
 
 
 _TYPES = {
+    "Auto": "undegrade.inference.auto",
     "Chain": "undegrade.inference.chain",
     "EvalReport": "undegrade.engine.scores",
     "Picture": "undegrade.core.image",

@@ -206,3 +206,23 @@ def test_what_is_no_picture(source: object, error: type, message: str) -> None:
 def test_like_checks_the_shape(shape: tuple[int, ...]) -> None:
     with pytest.raises(UsageError, match="1 or 3"):
         image.like(image.read(np.zeros((5, 7), np.uint8)), torch.zeros(shape))
+
+
+def test_frames_of_a_pil_image_and_of_what_has_none():
+    file = io.BytesIO()
+    pages = [Image.new("L", (8, 8), level) for level in (20, 120, 220)]
+    pages[0].save(file, "GIF", save_all=True, append_images=pages[1:])
+    opened = Image.open(file)
+    assert round(float(image.read(opened, frame=2).pixels.mean()) * 255) == 220
+    with pytest.raises(UsageError, match="frame=3: the image holds 3"):
+        image.read(opened, frame=3)
+    for source, frame in ((np.zeros((4, 4, 3), np.uint8), 0), (file.getvalue(), "x"), (file.getvalue(), 1.5)):
+        with pytest.raises(UsageError, match="a whole number, of files and PIL images"):
+            image.read(source, frame=frame)
+
+
+def test_a_pil_image_whose_file_is_cut_or_closed():
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(file, "PNG")
+    with pytest.raises(InputError, match="the PIL image is damaged or closed"):
+        image.read(Image.open(io.BytesIO(file.getvalue()[:3000])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 import undegrade
-from undegrade.core.errors import MissingExtraError, UnknownNameError, UsageError, WeightsError
+from undegrade.core.errors import InputError, MissingExtraError, UnknownNameError, UsageError, WeightsError
 from undegrade.graphs import _forms, catalog, openvino
 from undegrade.graphs._graph import Graph
 from undegrade.inference import export as exporting
@@ -138,6 +140,50 @@ def test_an_onnx_file_tells_its_channels_and_what_is_dynamic(tmp_path):
         assert batch.dim_param == "batch"
         assert channels.dim_value == 3
         assert [side.dim_param for side in sides] == names
+
+
+QUIET = """
+import sys, numpy as np, onnx, undegrade
+from pathlib import Path
+x = np.zeros((24, 24, 3), np.uint8)
+for backend in ("onnx", "openvino"):
+    undegrade.load("denoising_fast", backend=backend)(x)
+"""
+
+
+def test_the_runtimes_tell_nobody_anything(tmp_path):
+    pytest.importorskip("openvino")
+    pytest.importorskip("onnxruntime")
+    # They keep a number for the user where they report; the processes need Python's own folders alone.
+    home = {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "UNDEGRADE_HOME": str(tmp_path / "own")}
+    environment = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", QUIET], env={**environment, **home}, check=True, timeout=300)
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"fastest.json"}
+
+
+def test_files_say_whose_weights_they_hold(tmp_path):
+    onnx, openvino = pytest.importorskip("onnx"), pytest.importorskip("openvino")
+    exporting.export("demosaicing", tmp_path / "a.onnx")
+    done = exporting.export("demosaicing", tmp_path / "a.xml")
+    assert done.takes.startswith("A mosaic of one channel")
+    told = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
+    assert told["weights"] == "demosaicing_fast"
+    assert told["least side"] == str(done.least)
+    model = openvino.Core().read_model(tmp_path / "a.xml")
+    assert model.get_rt_info(["undegrade", "task"]).value == "demosaicing"
+
+
+def test_recording_leaves_random_numbers_as_they_are(tmp_path):
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    exporting.export("super_resolution_x2_fast", tmp_path / "a.pt2")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_place_where_nothing_can_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written"):
+        exporting.export("denoising", tmp_path / "file/a.pt2")
 
 
 @pytest.mark.parametrize("name", ["ccnet", "chair", "mhnet"])

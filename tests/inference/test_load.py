@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
@@ -158,3 +161,17 @@ def test_options_are_checked(own):
         load("mine_50", strength="0.5")
     with pytest.raises(UnknownNameError, match=r"unknown option 'tiles': did you mean 'tile'"):
         load("mine_50")(PICTURE, tiles=3)
+
+
+def test_autocast_around_a_call_changes_nothing():
+    restorer = load("denoising", device="cpu", dtype="float32")
+    expected = restorer(PICTURE)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert np.array_equal(restorer(PICTURE), expected)
+
+
+def test_without_a_home_shipped_weights_are_found(monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "UNDEGRADE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    assert "denoising_fast" in list_weights()

@@ -6,7 +6,10 @@ import argparse
 import os
 import pickle
 import struct
+import warnings
+import zipfile
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from undegrade import load_network
+from undegrade import create_network, load_network
 from undegrade.core.errors import UsageError, WeightsError
 from undegrade.networks import catalog
 from undegrade.weights.card import WeightsCard
@@ -169,8 +172,49 @@ def test_a_card_inside_that_asks_for_more_than_there_is(tmp_path):
     numbers = {"width": 2_000_000, "enc_blocks": [1, 1, 1, 1], "middle_blocks": 1, "dec_blocks": [1, 1, 1, 1]}
     card = WeightsCard(id="x", title="x", network="m3snet", file="x.safetensors", task="denoising", numbers=numbers)
     save_file(TENSORS, tmp_path / "x.safetensors", {CARD_KEY: card.to_toml()})
-    with pytest.raises(WeightsError, match="too large for this machine"):
+    with pytest.raises(WeightsError, match=r"of these numbers has \d+ weights, the file \d+"):
         load_network(tmp_path / "x.safetensors")
+
+
+def test_little_that_stands_for_much(save, tmp_path):
+    with pytest.raises(WeightsError, match="a would be many times as large as it is stored"):
+        load_network(save({"a": torch.zeros(1).expand(3_000_000_000)}))
+    path = save(TENSORS)
+    packed = tmp_path / "packed.pth"
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member in plain.namelist():
+            archive.writestr(member, plain.read(member))
+    with pytest.raises(WeightsError, match="refused: a compressed archive"):
+        load_network(packed)
+
+
+def test_threads_do_not_disturb_each_other(save):
+    net = create_network("chair", "chair_small")
+    path = save({"params": net.state_dict(), "args": argparse.Namespace(lr=1), "best": np.float64(3.5)})
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        for loaded in [pool.submit(load_network, path) for _ in range(40)]:
+            assert not loaded.exception()
+    assert warnings.filters == filters
+
+
+def test_a_card_with_sizes_that_make_no_sense():
+    card = WeightsCard(id="x", title="x", network="m3snet", file="x", task="denoising").to_toml()
+    for name, value in (("tile", 0), ("context", -5), ("bytes_per_pixel", -1)):
+        with pytest.raises(WeightsError, match=f"{name}={value}: must be at least"):
+            WeightsCard.from_toml(f"{name} = {value}\n{card}")
+
+
+def test_the_users_default_type_and_device_change_nothing():
+    torch.set_default_dtype(torch.float64)
+    try:
+        net = load_network("denoising_fast")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {entry.dtype for entry in net.state_dict().values() if entry.is_floating_point()} == {torch.float32}
+    with torch.device("meta"):
+        net = load_network("denoising_fast")
+    assert {entry.device.type for entry in net.state_dict().values()} == {"cpu"}
 
 
 @pytest.mark.parametrize("spec", [catalog.get(name) for name in catalog.names()], ids=catalog.names())

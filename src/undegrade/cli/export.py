@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli import _signals
+
 
 def command(
     weights: Annotated[str, typer.Argument(help="A task, the name of weights (undegrade list weights), or a file.")],
@@ -28,9 +30,12 @@ def command(
 
     wish: dict[str, Any] = {"scale": scale, "local_train_size": local_train_size}
     given = {name: value for name, value in wish.items() if value is not None}
-    done = api.export(weights, output, format_, dtype=dtype, **given)
+    with _signals.heard():
+        done = api.export(weights, output, format_, dtype=dtype, **given)
     for check in done.checks:
         size = "x".join(str(side) for side in check.shape)
         print(f"{size}: differs from torch by {check.difference:.1e}, {check.psnr:.1f} dB")
     names = " and ".join(str(file) for file in done.files)
     print(f"{done.weights} -> {names} ({done.format}, {done.dtype}; any picture from {done.least} pixels a side)")
+    if done.takes:
+        print(f"done before the network, and not in the file: {done.takes}")

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from undegrade.core import exif, png16, tiff
-from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import Frame, Metadata
 
 __all__ = ["MAX_PIXELS", "check_pixels", "check_size", "decode", "from_pil", "pillow_formats"]
@@ -112,6 +112,24 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
     if (image.format == "AVIF" and _deep_avif(data)) or image.info.get("bit_depth", 8) > 8:  # the latter: HEIC
         notes.append(f"this {image.format} file holds more than 8 bits, of which 8 are read")
     return count - first, partial(_by_pillow, image, tuple(notes), count, first=first)
+
+
+def opened(image: Image.Image, frame: int | None = None) -> Frame:
+    """A PIL image that somebody else opened: the given frame of it, or the one that it stands at.
+
+    Raises:
+        InputError: what is behind it cannot be read, or as ``from_pil``.
+        UsageError: it has no such frame.
+    """
+    if frame is not None:
+        count = getattr(image, "n_frames", 1)
+        if not 0 <= frame < count:
+            raise UsageError(f"frame={frame}: the image holds {count}, counted from 0")
+        image.seek(frame)
+    try:
+        return from_pil(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise InputError(f"the PIL image is damaged or closed ({' '.join(str(error).split())})") from error
 
 
 def from_pil(image: Image.Image) -> Frame:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,13 +96,15 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
     Args:
         source: path; bytes of a file; PIL image; array (H, W), (H, W, 1..4) of bool, uint8, uint16 or float;
             tensor (H, W), (1..4, H, W) of the same types. Two and four channels are grey and RGB with alpha.
-        frame: which one, for a file that holds several.
+        frame: which one, for a file or PIL image that holds several.
         max_pixels: larger files are refused before they are decoded.
 
     Raises:
         InputError: the source cannot be read as a picture.
         UsageError: it is of no kind that is handled.
     """
+    if frame is not None and not (isinstance(frame, Integral) and isinstance(source, str | Path | bytes | Image.Image)):
+        raise UsageError(f"frame={frame!r}: a whole number, of files and PIL images with several")
     match source:
         case Picture():
             return replace(source, kind="picture")
@@ -120,7 +123,7 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
                     return from_frame(one, "bytes" if isinstance(source, bytes) else "path")
             raise InputError("the file holds no picture")
         case Image.Image():
-            return from_frame(decode.from_pil(source), "pil")
+            return from_frame(decode.opened(source, frame), "pil")
         case np.ndarray():
             return _from_array(source)
         case Tensor():

@@ -152,7 +152,8 @@ def _shipped() -> list[dict[str, Any]]:
 def _in_process(job: dict[str, Any]) -> dict[str, Any]:
     """What ``_child`` finds in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "undegrade.engine.bench", json.dumps(job)],
+        # -P: modules that lie in the current folder are not ours to run.
+        [sys.executable, "-P", "-W", "ignore", "-m", "undegrade.engine.bench", json.dumps(job)],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads()))},

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from undegrade.core.alone import ALONE
 from undegrade.graphs._forms import as_graph
 from undegrade.networks._spec import NetworkSpec
 from undegrade.networks.layers import whole
@@ -54,6 +55,7 @@ class Graph(nn.Module):
     Attributes:
         least: smallest height and width that the graph takes.
         channels, scale: of the network.
+        about: name -> text, written into files that have room for it.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Graph(nn.Module):
         # Two steps at least: exporters take a side of 1 on the lowest level for a constant.
         steps = max(-(-spec.min_size // self.multiple), 2)
         self.least = (steps - 1) * self.multiple + 1
+        self.about = {"least side": str(self.least), "scale": str(self.scale)}
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,7 +101,8 @@ class Graph(nn.Module):
     def example(self) -> Tensor:
         """A batch of two for recording, its sides unequal and no multiples of anything."""
         height = self.least + 2 * self.multiple + 2
-        return torch.rand(2, self.channels, height, height + self.multiple + 1)
+        generator = torch.Generator().manual_seed(0)  # the user's own random numbers stay as they are
+        return torch.rand(2, self.channels, height, height + self.multiple + 1, generator=generator)
 
 
 class Half(nn.Module):
@@ -164,7 +168,10 @@ def traced(graph: Graph, means: Sequence[Tensor] = ()) -> torch.jit.ScriptModule
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Exporters warn of what the check against torch settles. Gradients stay on: units then work out of place."""
-    with warnings.catch_warnings(), torch.enable_grad():
+    """Exporters warn of what the check against torch settles. Gradients stay on: units then work out of place.
+
+    Only one thread is in such a block; exporters keep their state in the module.
+    """
+    with ALONE, warnings.catch_warnings(), torch.enable_grad(), torch.autocast("cpu", enabled=False):
         warnings.simplefilter("ignore")
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ def write(graph: Graph, path: Path, half: bool = False) -> None:
         )
     model = onnx.load(path)  # the recorder takes the result's channels for dynamic as well
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = graph.channels
+    for name, text in graph.about.items():
+        model.metadata_props.add(key=name, value=text)
     onnx.save(model, path)
 
 
@@ -49,6 +52,7 @@ def load(path: Path) -> Run:
         MissingExtraError: ONNX Runtime is not installed.
         WeightsError: it cannot read the file; what is returned raises it when it cannot run it.
     """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it tells its makers that it runs
     try:
         import onnxruntime
     except ImportError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ __all__ = ["FORMAT", "compiled", "converted"]
 
 
 def _openvino() -> Any:
+    # OpenVINO tells its makers of every conversion, by a package of this name where it finds one.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         import openvino
     except ImportError as error:
@@ -68,7 +71,10 @@ def compiled(model: Any, precision: str = "f32") -> Callable[..., torch.Tensor]:
 
 def write(graph: Graph, path: Path, half: bool = False) -> None:
     """Write ``path`` (.xml) and its weights beside it (.bin); ``half`` stores them in 16 bits."""
-    _openvino().save_model(converted(graph), str(path), compress_to_fp16=half)
+    model = converted(graph)
+    for name, text in graph.about.items():
+        model.set_rt_info(text, ["undegrade", name])
+    _openvino().save_model(model, str(path), compress_to_fp16=half)
 
 
 def load(path: Path) -> Run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -13,7 +14,9 @@ __all__ = ["FORMAT"]
 
 def write(graph: Graph, path: Path, half: bool = False) -> None:
     """Write ``path``; ``half`` computes in float16."""
-    torch.export.save(exported(graph, half), path)
+    file = io.BytesIO()  # torch's own writer ends the process when the disk is full
+    torch.export.save(exported(graph, half), file)
+    path.write_bytes(file.getbuffer())
 
 
 def load(path: Path) -> Run:

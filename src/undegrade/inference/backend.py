@@ -82,7 +82,8 @@ class TorchBackend:
                 if torch.isfinite(y).all():
                     return y
                 whole.begin(again=True)
-            return self.forward(x).float()
+            with torch.autocast(self.device.type, enabled=False):  # also where the caller has it on
+                return self.forward(x).float()
 
     def forward(self, x: Tensor) -> Tensor:
         """The network, in whatever precision is set."""

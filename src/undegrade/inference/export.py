@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ import torch
 from torch import Tensor
 
 from undegrade import tasks
-from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError, WeightsError
+from undegrade._version import __version__
+from undegrade.core.errors import InputError, UndegradeError, UnknownNameError, UsageError, WeightsError
 from undegrade.core.names import same_file
 from undegrade.graphs import catalog
 from undegrade.graphs._graph import Format, Graph
@@ -30,6 +34,9 @@ TOLERANCE = 1e-5
 
 LEAST_PSNR = 50.0
 """dB, of a half-precision file against torch."""
+
+FULL = 1 << 20
+"""Bytes; a disk with less is full, whatever the writer of a format says of it."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +66,8 @@ class Exported:
         least: smallest height and width that it takes.
         scale: output size over input size.
         checks: against torch.
+        takes: in words, what the task makes of a picture before the network sees it, which is not in the file; empty
+            for nothing.
     """
 
     path: Path
@@ -69,6 +78,7 @@ class Exported:
     least: int
     scale: int
     checks: tuple[Check, ...]
+    takes: str = ""
 
 
 def export(
@@ -90,7 +100,8 @@ def export(
 
     Raises:
         UsageError: no such format or dtype, several networks at once, one of spandrel's, or a file of the export would
-            replace ``what`` or a folder.
+            replace ``what``, a folder, or a file that does not belong to an older export.
+        InputError: the file cannot be written.
         WeightsError: no such weights, a network that the format cannot hold, or a file that differs from torch; none is
             left behind.
         MissingExtraError: the format's package is not installed.
@@ -137,29 +148,61 @@ def write(
         raise UsageError(f"{restorer.spec.title}: a network of spandrel's; export it from there")
     padding = restorer.card.padding if restorer.card else None
     graph = Graph(restorer.backend.module, restorer.spec, restorer.config, padding)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
-        draft = Path(folder) / path.name
+    graph.about |= _about(restorer)
+    with _beside(path) as folder:
+        draft = folder / path.name
         try:
             kind.write(graph, draft, dtype == "float16")
         except UndegradeError:
             raise
         except Exception as error:  # exporters fail in many ways on what they were not made for
+            if shutil.disk_usage(folder).free < FULL:
+                raise InputError(f"{path}: cannot be written: the disk is full") from error
             line = " ".join(str(error).split())[:120] or type(error).__name__
             raise WeightsError(
                 f"{path.name}: {restorer.spec.title}: {format} cannot hold this network ({line}); try another format"
             ) from error
         checks = _checked(restorer, graph, kind, draft, half=dtype == "float16")
-        files = tuple(path.parent / part.name for part in sorted(Path(folder).iterdir()))
+        files = tuple(path.parent / part.name for part in sorted(folder.iterdir()))
         for file in files:
-            if spared is not None and same_file(file, Path(spared)):
-                raise UsageError(f"{file}: is what the export is made from, and would be replaced; give another name")
-            if file.is_dir():
-                raise UsageError(f"{file}: is a folder; give another name")
+            _refuse_to_replace(file, path, spared)
         for file in files:
-            (Path(folder) / file.name).replace(file)
+            (folder / file.name).replace(file)
     name = restorer.card.id if restorer.card else restorer.spec.name
-    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks)
+    prepare = restorer.task.prepare if restorer.task else None
+    takes = (inspect.getdoc(prepare) or "").partition("\n")[0] if prepare else ""
+    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks, takes)
+
+
+def _about(restorer: Restorer) -> dict[str, str]:
+    """What a file tells of its weights to who finds it alone."""
+    card, about = restorer.card, {"undegrade": __version__}
+    if restorer.task:
+        about["task"] = restorer.task.name
+    if card:
+        about |= {"weights": card.id, "licence": card.licence, "origin": card.origin, "limits": card.limits}
+    return {name: text for name, text in about.items() if text}
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """A folder for drafts beside ``path``, gone afterwards."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".export") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _refuse_to_replace(file: Path, path: Path, spared: str | Path | None) -> None:
+    """Whether ``file``, one of those that belong to ``path``, stands for something else."""
+    if spared is not None and same_file(file, Path(spared)):
+        raise UsageError(f"{file}: is what the export is made from, and would be replaced; give another name")
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; give another name")
+    if file.exists() and not path.exists():
+        raise UsageError(f"{file}: is there, without {path.name}, and would be replaced; give another name")
 
 
 def _chosen(path: Path, name: str | None) -> tuple[Path, str, Format]:

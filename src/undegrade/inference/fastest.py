@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from undegrade.core.device import threads
 from undegrade.core.errors import UndegradeError
+from undegrade.core.replacing import replacing
 from undegrade.inference.backend import Backend
 from undegrade.weights.store import home
 
@@ -43,8 +43,9 @@ def fastest(candidates: Mapping[str, Callable[[], Backend]], what: str, x: Tenso
     """
     key = f"{what}; {_machine()}"
     known = _read()
-    name = known.get(key, {}).get("fastest")
-    if name in candidates:
+    entry = known.get(key)
+    name = entry.get("fastest") if isinstance(entry, dict) else None
+    if isinstance(name, str) and name in candidates:
         return candidates[name]()
     made: dict[str, Backend] = {"torch": candidates["torch"]()}
     expected = made["torch"].run(x)
@@ -101,6 +102,5 @@ def _write(table: dict[str, Any]) -> None:
     path = memory()
     with suppress(OSError):  # a machine that keeps nothing measures again
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f"{path.name}.{os.getpid()}")
-        beside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-        beside.replace(path)
+        with replacing(path) as beside:
+            beside.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

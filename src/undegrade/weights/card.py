@@ -169,6 +169,9 @@ class WeightsCard:
         for name in ("context", "tile", "bytes_per_pixel"):
             if not isinstance(value := getattr(card, name), int | None):
                 raise WeightsError(f"{source}: {name}={value!r}: must be a whole number")
+            least = 0 if name == "context" else 1
+            if value is not None and value < least:
+                raise WeightsError(f"{source}: {name}={value}: must be at least {least}")
         for name, ability in card.parameters.items():
             ends = (ability.get("low"), ability.get("high")) if isinstance(ability, Mapping) else ()
             if not all(isinstance(end, int | float) for end in ends):

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from undegrade.core.alone import ALONE
 from undegrade.core.errors import WeightsError
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.pack import CARD_KEY
@@ -120,9 +121,13 @@ def _harmless() -> list[Any]:
 
 
 def _read_pickle(path: Path) -> Any:
+    if _is_zip(path) and _packed(path):
+        raise WeightsError(
+            f"{path}: refused: a compressed archive, of which torch.save makes none; it may fill the memory"
+        )
     try:
         # Old files make torch warn about its own storage classes; nothing a reader of the file can act on.
-        with warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
+        with ALONE, warnings.catch_warnings(), torch.serialization.safe_globals(_harmless()):
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -178,6 +183,15 @@ def _is_zip(path: Path) -> bool:
     try:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:  # it does not only answer: an archive on several disks makes it raise
+        return False
+
+
+def _packed(path: Path) -> bool:
+    """Whether a zip file holds anything smaller than it is."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist())
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):  # damaged: torch says how
         return False
 
 

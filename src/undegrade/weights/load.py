@@ -30,6 +30,12 @@ class _UnrecognisedError(WeightsError):
     """The entries are those of none of our networks."""
 
 
+SHARED = 8
+"""How many names a stored tensor may have."""
+SMALL = 1 << 22
+"""Numbers that may be missing, or repeated, without harm to the memory."""
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A network in eval mode with everything known about it; ``card`` is None for files that carry none.
@@ -77,6 +83,8 @@ def open_weights(
     """
     path, card = _locate(source)
     checkpoint = read(path)
+    if inflated := [name for name, tensor in checkpoint.entries.items() if _inflated(tensor)]:
+        raise WeightsError(f"{path}: {_some(inflated)} would be many times as large as it is stored; not read")
     if broken := [name for name, tensor in checkpoint.entries.items() if not _finite(tensor)]:
         raise WeightsError(
             f"{path}: NaN, infinity or no plain numbers in {_some(broken)}: a damaged file or a failed training"
@@ -89,10 +97,8 @@ def open_weights(
         from undegrade.weights.foreign import open_foreign
 
         return Loaded(*open_foreign(path, str(error)), None, path)
-    try:
-        module = build(spec, config)
-    except (RuntimeError, MemoryError) as error:
-        raise WeightsError(f"{path}: {spec.name} of these numbers is too large for this machine: {config}") from error
+    _refuse_larger(spec, config, checkpoint, path)
+    module = build(spec, config)
     if official:
         _fill_official(module, spec.official(config), checkpoint, str(path))
     else:
@@ -103,9 +109,29 @@ def open_weights(
 
 
 def build(spec: Spec, config: Any) -> nn.Module:
-    """A fresh module; the global random state is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        return spec.build(config)
+    """A fresh module in float32 on the CPU; the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        return spec.build(config).float()
+
+
+def _refuse_larger(spec: Spec, config: Any, checkpoint: Checkpoint, path: Path) -> None:
+    """A card or recipe must not ask for a network that its file does not fill: building it may take all memory."""
+    try:
+        with torch.device("meta"):
+            needed = sum(tensor.numel() for tensor in spec.build(config).state_dict().values())
+    except RuntimeError as error:
+        raise WeightsError(f"{path}: {spec.name} of these numbers cannot be built: {config}") from error
+    given = sum(tensor.numel() for tensor in checkpoint.entries.values())
+    if needed > SHARED * given + SMALL:
+        raise WeightsError(f"{path}: {spec.name} of these numbers has {needed} weights, the file {given}: {config}")
+
+
+def _inflated(tensor: Tensor) -> bool:
+    """Whether a few stored numbers stand for very many."""
+    try:
+        return tensor.numel() > max(SMALL, tensor.untyped_storage().nbytes() // tensor.element_size())
+    except (RuntimeError, NotImplementedError):  # sparse and packed ones
+        return False
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -30,7 +30,10 @@ def home() -> Path:
     """Folder of the user's own weights: ``$UNDEGRADE_HOME``, else ``undegrade`` in the user's cache folder."""
     if own := os.environ.get("UNDEGRADE_HOME"):
         return Path(own)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # a user whom the system does not know, as in containers: nothing is found or kept
+        cache = os.devnull
     return Path(cache) / "undegrade"
 
 
@@ -150,7 +153,12 @@ def _shipped() -> Iterator[Stored]:
 
 
 def _own() -> Iterator[Stored]:
-    for path in sorted((home() / "weights").glob("*.toml")):
+    try:
+        paths = sorted((home() / "weights").glob("*.toml"))
+    except OSError as error:
+        warnings.warn(f"{home() / 'weights'}: left out: {error}", stacklevel=2)
+        return
+    for path in paths:
         try:
             card = read_card(path)
         except (WeightsError, OSError) as error:

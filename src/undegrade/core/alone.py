@@ -1,0 +1,10 @@
+"""What changes the whole process while it works, and so is for one thread at a time."""
+
+from __future__ import annotations
+
+import threading
+
+__all__ = ["ALONE"]
+
+ALONE = threading.RLock()
+"""Held while warnings are silenced, while torch records a network, and while it is told what a pickle may hold."""
