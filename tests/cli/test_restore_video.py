@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from undegrade import cli
+from undegrade import api, cli
 
 av = pytest.importorskip("av")
 
@@ -106,6 +107,19 @@ def test_a_clip_that_cannot_be_written_leaves_the_others(clip: Path, capsys: pyt
     told = capsys.readouterr().err
     assert "clip.mp4" in told
     assert "a.png" in told
+
+
+def test_a_stopped_clip_says_what_was_not_begun(
+    clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (20, 20)).save(clip.parent / "a.png")
+    (clip.parent / "b.mp4").write_bytes(clip.read_bytes())
+    names = [str(clip), str(clip.parent / "b.mp4"), str(clip.parent / "a.png")]
+    monkeypatch.setattr(api, "restore_video", Mock(side_effect=KeyboardInterrupt))
+    assert cli.run(["restore", *names, "-t", "denoise", "-o", str(clip.parent / "out"), "--json", "-"]) == 130
+    out, err = capsys.readouterr()
+    assert json.loads(out)["left"] == names
+    assert f"{names[2]}: not begun" in err
 
 
 def test_a_folder_may_be_called_like_a_clip(tmp_path: Path) -> None:

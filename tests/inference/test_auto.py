@@ -426,3 +426,7 @@ def test_the_command_tells(tmp_path, capsys: pytest.CaptureFixture[str]) -> None
     report = told["results"][0]["reports"][0]["auto"]
     assert report["found"][0]["task"] == "denoising"
     assert report["found"][0]["parameters"]["sigma"] == pytest.approx(30, abs=8)
+
+
+def test_stars_are_not_snow(auto: Auto) -> None:
+    assert auto.diagnose(skimage.data.hubble_deep_field()[:400, :600]).findings == ()

@@ -190,6 +190,61 @@ def test_a_damaged_picture_costs_itself_alone(tmp_path: Path) -> None:
     assert told(made.target)["length"] == told(source)["length"]
 
 
+def test_time_stamps_that_go_back(tmp_path: Path) -> None:
+    part = clip(tmp_path / "part.ts").read_bytes()
+    (tmp_path / "twice.ts").write_bytes(part + part)
+    made = restore_video(tmp_path / "twice.ts", tmp_path / "twice.mkv", Darker())
+    assert made.notes == ("time stamps go back: what comes after follows what was before",)
+    with av.open(str(tmp_path / "twice.mkv")) as container:
+        stamps = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
+    assert len(stamps) == made.frames > 1.9 * FRAMES
+    assert stamps == sorted(set(stamps))
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(tmp_path / "twice.ts", tmp_path / "again.mkv", Darker(stop_after=2 * PIECE))
+    restore_video(tmp_path / "twice.ts", tmp_path / "again.mkv", Darker())
+    assert (tmp_path / "again.mkv").stat().st_size == (tmp_path / "twice.mkv").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("codec", "layout", "written", "matrix"),
+    [
+        ("libx264rgb", "rgb24", "yuvj444p", 5),
+        ("libx264", "yuv422p", "yuv422p", 2),
+        ("libx264", "yuv444p", "yuv444p", 2),
+        ("libx264", "gray", "yuv420p", 2),
+        ("ffv1", "yuv420p12le", "yuv420p10le", 2),
+    ],
+)
+def test_chroma_keeps_its_resolution(tmp_path: Path, codec: str, layout: str, written: str, matrix: int) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video = out.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, layout
+        for number in range(3):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        out.mux(video.encode(None))
+    made = restore_video(tmp_path / "a.mkv", tmp_path / "b.mkv", Darker())
+    assert made.notes == (("12 bits become 10",) if "12" in layout else ())
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        frame = next(container.decode(video=0))
+    assert (frame.format.name, int(frame.colorspace)) == (written, matrix)
+
+
+def test_frames_that_change_their_size_and_woven_ones_are_told(tmp_path: Path) -> None:
+    class Growing(Darker):
+        def __call__(self, frame: np.ndarray) -> np.ndarray:
+            return super().__call__(frame).repeat(2, 0) if self.calls else super().__call__(frame)
+
+    made = restore_video(clip(tmp_path / "a.mp4"), tmp_path / "b.mp4", Growing())
+    assert made.notes == ("some frames have another size than the first and are scaled to it",)
+    with av.open(str(tmp_path / "woven.mkv"), "w") as out:
+        video = out.add_stream("mpeg2video", rate=25, options={"flags": "+ildct+ilme", "top": "1"})
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        for number in range(3):
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture(number), format="rgb24")))
+        out.mux(video.encode(None))
+    assert "interlaced" in restore_video(tmp_path / "woven.mkv", tmp_path / "c.mkv", Darker()).notes[0]
+
+
 def test_one_run_at_a_time_on_one_target(tmp_path: Path) -> None:
     source, target = clip(tmp_path / "clip.mp4"), tmp_path / "out.mp4"
 
@@ -246,7 +301,7 @@ def test_refusals(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="replace"):
             restore_video(source, target, Darker())  # type: ignore[arg-type]
     assert source.read_bytes() == before
-    with pytest.raises(UsageError, match=r"\.mkv holds everything"):
+    with pytest.raises(UsageError, match=r"\.mkv holds nearly everything"):
         target_of(source, tmp_path / "out.avi")
     assert target_of("a/clip.AVI") == Path("a/clip.restored.mkv")
     assert target_of("a/clip.mp4", "b") == Path("b/clip.mp4")

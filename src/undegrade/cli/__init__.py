@@ -95,7 +95,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     if message is not None:  # the command line parser's own errors: unknown option, missing argument
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "undegrade"
-        return f"{message().rstrip('.')} (see {path} --help)".replace("\n", " "), 2
+        reason = message().rstrip(".") or "what is to be done is missing"
+        return f"{reason} (see {path} --help)".replace("\n", " "), 2
     if isinstance(error, OSError):
         return _line(error), 1
     return f"internal error, {type(error).__name__}: {_line(error)} (--debug shows where)", 1

@@ -50,10 +50,10 @@ def restore(
     )
     out = errors if to_stderr else Console(highlight=False, markup=False, soft_wrap=True)
     results: list[dict[str, Any]] = []
-    report = {"restorer": restorer.info, "results": results}
+    report: dict[str, Any] = {"restorer": restorer.info, "results": results, "left": []}
     status = 0
     with bar:
-        for clip, target in zip(clips, targets, strict=True):
+        for number, (clip, target) in enumerate(zip(clips, targets, strict=True)):
             line = bar.add_task(printable(Path(clip).name), total=1)
             if skip_existing and target.exists():
                 out.print(printable(f"{clip}: {target} is there already"))
@@ -69,6 +69,7 @@ def restore(
                 )
             except KeyboardInterrupt as stop:
                 errors.print(f"undegrade: {printable(str(clip))}: stopped; the same command goes on where it was")
+                report["left"] = [str(one) for one in clips[number:]]
                 return status_of(stop), report
             except (UndegradeError, OSError) as error:
                 told = str(error) if isinstance(error, UndegradeError) else f"{clip}: {error}"

@@ -71,7 +71,8 @@ def command(
 def _refuse_sheet(file: Path, sources: list[Path]) -> None:
     from PIL import Image
 
-    if file.suffix.lower() not in Image.registered_extensions():
+    Image.init()
+    if Image.registered_extensions().get(file.suffix.lower()) not in Image.SAVE:
         raise UsageError(f"--contact-sheet {file}: end in a picture's suffix, such as .png or .jpg")
     if any(same_file(file, source) or (file.exists() and same_file(file.parent, source)) for source in sources):
         raise UsageError(f"--contact-sheet {file}: would replace one of the pictures: choose another file")

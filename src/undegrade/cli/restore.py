@@ -116,8 +116,17 @@ def command(
                 to_stderr=to_stderr,
             )
         if failed not in (0, 1) or not paths:
+            left = [*videos["left"], *map(str, paths)] if failed not in (0, 1) else []
+            for path in left[1:]:
+                typer.echo(f"undegrade: {path}: not begun", err=True)
             if json_file is not None:
-                told = {"schema": 1, "restorer": videos["restorer"], "results": [], "videos": videos["results"]}
+                told = {
+                    "schema": 1,
+                    "restorer": videos["restorer"],
+                    "results": [],
+                    "videos": videos["results"],
+                    "left": left,
+                }
                 text = json.dumps(told, indent=2, default=str) + "\n"
                 write_text(json_file, text)
             return failed

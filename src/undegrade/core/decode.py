@@ -101,13 +101,13 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
         bits = png16.header(data)[2]
         image.info["transparency"] *= 255 // (2**bits - 1)  # Pillow widens the samples, not this one
     check_pixels(image.width * image.height, max_pixels)  # counting frames may decode them
-    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    count = 1 if image.format in ("MPO", "HEIF") else getattr(image, "n_frames", 1)
     check_pixels(image.width * image.height * count, max_pixels)
     notes = []
     first = int(count > 1 and bool(image.info.get("default_image")))
     if first:
         notes.append("the still picture that this file shows where animations are not known is left out")
-    if image.format == "MPO":
+    if image.format == "MPO" or (image.format == "HEIF" and getattr(image, "n_frames", 1) > 1):
         notes.append("the further pictures in this file (preview, depth or gain map) are left out")
     if (image.format == "AVIF" and _deep_avif(data)) or image.info.get("bit_depth", 8) > 8:  # the latter: HEIC
         notes.append(f"this {image.format} file holds more than 8 bits, of which 8 are read")

@@ -66,7 +66,7 @@ def of_image(image: Image.Image, turned: int) -> bytes | None:
         Empty if it has none, None if it is damaged.
     """
     try:
-        return None if _astray(image.info.get("exif", b"")) else _block(image.getexif(), turned)
+        return None if _astray(image.info.get("exif") or b"") else _block(image.getexif(), turned)
     except Exception:  # Pillow raises nearly anything on damaged directories
         return None
 

@@ -61,7 +61,7 @@ FORMATS = {
         (".avif",), many=True, own_dpi=False, grey=False, largest=65536, options={"quality": 90, "subsampling": "4:4:4"}
     ),
     "BMP": Format((".bmp",), alpha=False),
-    "HEIF": Format((".heic", ".heif"), own_dpi=False, options={"quality": 95, "chroma": 444}),
+    "HEIF": Format((".heic", ".heif", ".hif"), own_dpi=False, options={"quality": 95, "chroma": 444}),
 }
 """Formats that are written. GIF is read as well, but holds only 256 colours."""
 SUFFIXES = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes) | {".gif"}

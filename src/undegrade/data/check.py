@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Key, Matching, Pair, list_pictures, listed, uneven
+from undegrade.data.folders import Key, Matching, Pair, list_pictures, listed, rule, uneven
 from undegrade.data.locate import locate
 
 __all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
@@ -106,6 +106,10 @@ def check_data(
     >>> check_data("DIV2K", layout="div2k", split="train").faults  # doctest: +SKIP
     ()
     """
+    if scale < 1 or min_size < 0:
+        raise UsageError(f"scale={scale}, min_size={min_size}: a scale is 1 or more, a side 0 or more")
+    if isinstance(pairing, str):
+        rule(pairing)
     found = locate(
         root,
         inputs=inputs,

@@ -24,6 +24,8 @@ from undegrade.tasks import get as get_task
 
 __all__ = ["Done", "apply", "contact_sheet", "degrade", "degrade_files", "generator_for"]
 
+LARGEST_SHEET = 50_000_000
+"""Pixels of a contact sheet; all of its pictures are in memory at once, as floats."""
 FEW = 16
 """Pixels of a side below which a degradation may have no room."""
 
@@ -186,8 +188,14 @@ def contact_sheet(
     checked = _checked(task, strength)
     if columns < 1:
         raise UsageError(f"columns={columns}: at least one degraded version must be shown")
+    files = list(_files(paths))
+    if (size := len(files) * (columns + 1) * (side + 4) ** 2) > LARGEST_SHEET:
+        raise UsageError(
+            f"columns={columns} for {len(files)} pictures: a sheet of {size / 1e6:.0f} megapixels, more than "
+            f"{LARGEST_SHEET / 1e6:.0f}: take fewer"
+        )
     rows = []
-    for path in _files(paths):
+    for path in files:
         clean = _shrunk(path, side)
         versions = [apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns)]
         rows.append([clean, *(_enlarged(version, clean) for version in versions)])

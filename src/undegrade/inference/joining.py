@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -75,9 +76,11 @@ def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
                 notes.append("transparency is left out: the video becomes opaque")
             lengths: dict[int, int] = {}
             ready = _packets(pieces, video, lengths)
+            shifts = {stream: Rising() for stream in others}
             for packet in old.demux(video, *others):
                 if packet.stream is not video:
                     if packet.dts is not None:
+                        shifts[packet.stream].mend(packet)
                         packet.stream = others[packet.stream]
                         new.mux(packet)
                     continue
@@ -97,6 +100,22 @@ def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
     return Clip(target, pieces.frames, resumed, size, rate, seconds, tuple(notes))
 
 
+class Rising:
+    """Keeps the times of one track's packets rising where the source's go back."""
+
+    def __init__(self) -> None:
+        self._next, self._shift = -math.inf, 0
+
+    def mend(self, packet: Any) -> None:
+        """Moves the packet behind the one before, and all after it as far, if it is said to come earlier."""
+        if packet.dts + self._shift < self._next:
+            self._shift = int(self._next) - packet.dts
+        packet.dts += self._shift
+        if packet.pts is not None:
+            packet.pts += self._shift
+        self._next = packet.dts + 1
+
+
 def copied(old: Any, new: Any, video: Any, target: Path, notes: list[str]) -> dict[Any, Any]:
     """Tracks that are taken over: old -> new.
 
@@ -109,8 +128,9 @@ def copied(old: Any, new: Any, video: Any, target: Path, notes: list[str]) -> di
             try:
                 others[stream] = new.add_stream_from_template(stream)
             except (ValueError, library().error.FFmpegError) as error:
+                other = ".mp4" if target.suffix.lower() == ".mkv" else ".mkv"
                 raise InputError(
-                    f"{target}: cannot hold the source's {stream.type} track ({stream.name}): write to .mkv"
+                    f"{target}: cannot hold the source's {stream.type} track ({stream.name}): write to {other}"
                 ) from error
             others[stream].metadata.update(stream.metadata)
             others[stream].disposition = stream.disposition

@@ -128,6 +128,10 @@ class Diagnosis:
         }
 
 
+BLACK = 0.1
+"""Median of a picture in which bright dots are stars and lamps rather than snow, which needs light to be seen."""
+
+
 def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     """What is wrong with ``picture``.
 
@@ -142,12 +146,16 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     seen = crops(pixels, places(pixels))
     if _flat(seen):
         return Diagnosis((), None, 0.0, dict.fromkeys(FAULTS, 0.0), told)
+    whole = view(pixels)
     with torch.inference_mode():
-        opinion = judge(seen[None], view(pixels)[None])
+        opinion = judge(seen[None], whole[None])
     *cases, nothing = opinion.cases[0].softmax(dim=0).tolist()
     sure = dict(zip(FAULTS, opinion.present[0].sigmoid().tolist(), strict=True))
     strength = dict(zip(FAULTS, (opinion.strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
     quality = min(max(round(float(opinion.quality) * 100), 1), 100)
+    if float(whole.median()) < BLACK:
+        snow = FAULTS.index("desnowing")
+        cases[snow], nothing, sure["desnowing"] = 0.0, nothing + cases[snow], 0.0
     main = None
     found: dict[str, float] = {}
     if nothing < 0.5:

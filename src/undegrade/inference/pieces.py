@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from undegrade.core.errors import InputError
@@ -43,7 +43,12 @@ class Pieces:
             self._lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.OperationalError as error:
             self._lock.close()
-            raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
+            if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
+            with suppress(OSError):  # is kept where there is work of an earlier run in it
+                (folder / LOCK).unlink(missing_ok=True)
+                folder.rmdir()
+            raise InputError(f"{target}: nothing can be written beside it ({error}): is the disk full?") from error
         note = folder / "job"
         if not note.exists() or note.read_text(encoding="utf-8") != identity:
             for old in folder.iterdir():

@@ -388,7 +388,15 @@ def _missing(path: Location) -> str:
     if isinstance(path, Url):
         return "" if path.exists() else f"{path}: there is no such file"
     # Unlike Path.exists, this takes names that are too long for names of nothing.
-    return "" if os.path.exists(path) else f"{path}: there is no such file"  # noqa: PTH110
+    if os.path.exists(path):  # noqa: PTH110
+        return ""
+    try:
+        os.stat(path)  # noqa: PTH116
+    except PermissionError:
+        return f"{path}: a folder above it may not be read"
+    except (OSError, ValueError):
+        pass
+    return f"{path}: there is no such file"
 
 
 def _unreadable(place: Path, problem: OSError) -> _Entry:

@@ -33,7 +33,10 @@ __all__ = ["SUFFIXES", "WRITTEN", "Clip", "restore_video", "target_of", "targets
 
 WRITTEN = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm"})
 """Containers that are written."""
-SUFFIXES = WRITTEN | {".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".3gp", ".ogv"}
+SUFFIXES = WRITTEN | {
+    *(".avi", ".mpg", ".mpeg", ".mpe", ".m2v", ".vob", ".ts", ".m2ts", ".mts", ".wmv", ".asf", ".flv", ".3gp", ".3g2"),
+    *(".ogv", ".dv", ".mxf", ".qt", ".divx"),
+}
 """File names that are taken for video."""
 PIECE = 48
 """Frames of a piece, the most that an interruption costs."""
@@ -76,7 +79,7 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
     else:
         target = Path(output) / shortened(f"{source.stem}{suffix}")
     if target.suffix.lower() not in WRITTEN:
-        raise UsageError(f"{target}: written are {', '.join(sorted(WRITTEN))}; .mkv holds everything")
+        raise UsageError(f"{target}: written are {', '.join(sorted(WRITTEN))}; .mkv holds nearly everything")
     _refuse_source(source, target)
     return target
 
@@ -120,7 +123,7 @@ def restore_video(
     av = library()
     source, target = Path(source), Path(target)
     if not source.is_file():
-        raise InputError(f"{source}: there is no such file")
+        raise InputError(f"{source}: {'not a regular file' if source.exists() else 'there is no such file'}")
     _refuse_source(source, target)
     pieces = clip = None
     try:
@@ -137,11 +140,12 @@ def restore_video(
                 copied(container, trial, video, target, [])
             total = video.frames or _estimate(container, video)
             lost: list[Exception] = []
-            frames = _numbered(islice(_decoded(container, video, lost), done, None), video, done)
+            notes: dict[str, None] = {}
+            frames = islice(_numbered(_decoded(container, video, lost), video, notes), done, None)
             count = done
             while batch := list(islice(frames, PIECE)):
                 with pieces.writing() as part:
-                    painter = _Painter(restorer, video, quality, part, target.suffix)
+                    painter = _Painter(restorer, video, quality, part, target.suffix, notes)
                     for pts, frame in batch:
                         painter.add(pts, frame)
                         count += 1
@@ -156,8 +160,8 @@ def restore_video(
         target.parent.mkdir(parents=True, exist_ok=True)
         clip = join(source, target, pieces, done)
         if lost:
-            note = f"damaged packets, {len(lost)} in all, have no pictures: those before them stand longer"
-            clip = replace(clip, notes=(*clip.notes, note))
+            notes[f"damaged packets, {len(lost)} in all, have no pictures: those before them stand longer"] = None
+        clip = replace(clip, notes=(*clip.notes, *notes))
         return clip
     except av.error.FFmpegError as error:
         raise InputError(f"{source}: {_line(error)}") from error
@@ -169,25 +173,49 @@ def restore_video(
 
 
 class _Painter:
-    """Restores frames and encodes them into one piece. Frames are stored in the order of showing, without B-frames."""
+    """Restores frames and encodes them into one piece. Frames are stored in the order of showing, without B-frames.
 
-    def __init__(self, restorer: Restorer | Chain | Auto, video: Any, quality: int, path: Path, suffix: str) -> None:
+    What is not as in the source is put on ``notes``, each once.
+    """
+
+    def __init__(
+        self,
+        restorer: Restorer | Chain | Auto,
+        video: Any,
+        quality: int,
+        path: Path,
+        suffix: str,
+        notes: dict[str, None],
+    ) -> None:
         self.restorer, self.video, self.quality, self.suffix = restorer, video, quality, suffix.lower()
+        self.notes = notes
         self.container = library().open(str(path), "w", format="mp4")
         self.stream: Any = None
         self.stamps: list[int] = []
 
     def add(self, pts: int, frame: Any) -> None:
-        """One frame, shown at ``pts`` in the source's time base."""
+        """One frame, shown at ``pts`` in the source's time base.
+
+        Raises:
+            InputError: the target's encoder lacks the frame's depth.
+        """
         deep = frame.format.components[0].bits > 8
         matrix = _matrix(frame)
         pixels = frame.reformat(format="rgb48le" if deep else "rgb24", src_colorspace=matrix).to_ndarray()
         restored = library().VideoFrame.from_ndarray(self.restorer(pixels), format="rgb48le" if deep else "rgb24")
         if self.stream is None:
             self.stream = self._open(frame, restored.width, restored.height, deep)
+        if (restored.width, restored.height) != (self.stream.width, self.stream.height):
+            self.notes["some frames have another size than the first and are scaled to it"] = None
+        if frame.interlaced_frame:
+            self.notes["interlaced: restored and written as whole pictures; deinterlace it before"] = None
         full = frame.color_range == 2  # JPEG range, 0-255 instead of 16-235
         restored = restored.reformat(
-            format=self.stream.codec_context.pix_fmt, dst_colorspace=matrix, dst_color_range=2 if full else 1
+            self.stream.width,
+            self.stream.height,
+            format=self.stream.codec_context.pix_fmt,
+            dst_colorspace=matrix,
+            dst_color_range=2 if full else 1,
         )
         restored.pts, restored.time_base = pts - (self.stamps[0] if self.stamps else pts), self.video.time_base
         self.stamps.append(pts)
@@ -206,8 +234,12 @@ class _Painter:
         elif codec == "libvpx-vp9":
             options = {"crf": str(2 * self.quality), "b": "0", "auto-alt-ref": "0", "lag-in-frames": "0"}
         stream: Any = self.container.add_stream(codec, rate=self.video.average_rate or 25, options=options)
-        even = width % 2 == 0 and height % 2 == 0
-        layout = "yuv420p" if even and "444" not in frame.format.name else "yuv444p"
+        layout = _layout(frame, width, height)
+        known = {one.name for one in library().Codec(codec, "w").video_formats or ()}
+        if deep and f"{layout}10le" not in known:
+            raise InputError(f"this build's encoder for {self.suffix} holds 8 bits, not more: write to .mkv or .mp4")
+        if (bits := frame.format.components[0].bits) > 10:
+            self.notes[f"{bits} bits become 10"] = None
         stream.width, stream.height, stream.pix_fmt = width, height, f"{layout}10le" if deep else layout
         stream.time_base = stream.codec_context.time_base = self.video.time_base
         context = stream.codec_context
@@ -216,7 +248,8 @@ class _Painter:
             context.sample_aspect_ratio = self.video.sample_aspect_ratio
         for name in ("color_primaries", "color_trc", "color_range"):
             setattr(context, name, getattr(frame, name))
-        context.colorspace = frame.colorspace
+        # RGB is written as luma and chroma, for which "RGB" would be no matrix.
+        context.colorspace = _matrix(frame) if frame.format.is_rgb else frame.colorspace
         if frame.rotation:
             stream.set_display_rotation(frame.rotation)
         return stream
@@ -233,11 +266,30 @@ def _decoded(container: Any, video: Any, lost: list[Exception]) -> Iterator[Any]
             yield from frames
 
 
-def _numbered(frames: Iterator[Any], video: Any, first: int) -> Iterator[tuple[int, Any]]:
-    """Frames with their time stamps; a raw stream that has none is counted by its rate."""
+def _layout(frame: Any, width: int, height: int) -> str:
+    """The pixel format of 8 bits whose chroma has at least the source's resolution."""
+    across, down = (64 // max(1, chroma(64)) for chroma in (frame.format.chroma_width, frame.format.chroma_height))
+    grey = len(frame.format.components) < 3
+    if width % 2 or height % 2 or frame.format.is_rgb or (across == 1 and not grey):
+        return "yuv444p"
+    return "yuv422p" if down == 1 and not grey else "yuv420p"
+
+
+def _numbered(frames: Iterator[Any], video: Any, notes: dict[str, None]) -> Iterator[tuple[int, Any]]:
+    """Frames with their time stamps; a raw stream that has none is counted by its rate.
+
+    Where a recording was begun anew and its stamps go back, the frames follow those before them.
+    """
     step = 1 / ((video.average_rate or Fraction(25)) * video.time_base)
-    for number, frame in enumerate(frames, start=first):
-        yield (frame.pts if frame.pts is not None else round(number * step)), frame
+    last, shift = None, 0
+    for number, frame in enumerate(frames):
+        pts = (frame.pts if frame.pts is not None else round(number * step)) + shift
+        if last is not None and pts <= last:
+            notes["time stamps go back: what comes after follows what was before"] = None
+            shift += last + max(1, round(step)) - pts
+            pts = last + max(1, round(step))
+        last = pts
+        yield pts, frame
 
 
 def _estimate(container: Any, video: Any) -> int:
