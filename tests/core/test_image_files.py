@@ -300,10 +300,23 @@ def test_deep_avif_is_noted(tmp_path: Path) -> None:
     assert not decode._deep_avif(data)
 
 
-def test_heic_without_the_extra(tmp_path: Path) -> None:
+def test_heic(tmp_path: Path) -> None:
+    pytest.importorskip("pillow_heif")
+    assert "HEIF" in decode.pillow_formats()
+    red, green = (Image.new("RGB", (64, 64), colour) for colour in ("red", "lime"))
+    red.save(tmp_path / "two.HIF", "HEIF", save_all=True, append_images=[green], primary_index=1)
+    picture = image.read(tmp_path / "two.HIF")  # without EXIF, which is no damage
+    assert picture.notes == ("the further pictures in this file (preview, depth or gain map) are left out",)
+    assert picture.pixels.mean((1, 2)).round().tolist() == [0, 1, 0]
+    (tmp_path / "cut.heic").write_bytes((tmp_path / "two.HIF").read_bytes()[:60])
+    with pytest.raises(InputError, match="the HEIC file is damaged"):
+        image.read(tmp_path / "cut.heic")
+
+
+def test_heic_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    if "HEIF" in decode.pillow_formats():
-        pytest.skip("the extra is installed")
+    for module in (decode, encode):
+        monkeypatch.setattr(module, "pillow_formats", lambda: frozenset(Image.OPEN) - {"HEIF"})
     with pytest.raises(MissingExtraError, match=r"undegrade\[heif\]"):
         image.read(tmp_path / "a.heic")
     with pytest.raises(MissingExtraError, match=r"undegrade\[heif\]"):

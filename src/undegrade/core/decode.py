@@ -209,8 +209,11 @@ def _open(data: bytes) -> Image.Image:
     try:
         return Image.open(io.BytesIO(data), formats=[name for name in READABLE if name in pillow_formats()])
     except UnidentifiedImageError as error:
-        if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis"):
+        phone = data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis")
+        if phone and "HEIF" not in pillow_formats():
             raise MissingExtraError("reading HEIC", "heif") from error
+        if phone:
+            raise InputError("the HEIC file is damaged") from error
         what = "not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)" if data else "is empty"
         raise InputError(what) from error
 
