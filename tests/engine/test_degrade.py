@@ -125,7 +125,7 @@ def test_two_inputs_of_one_name(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     (other / "cat.png").write_bytes((folder / "cat.png").read_bytes())
-    with pytest.raises(UsageError, match="same name"):
+    with pytest.raises(UsageError, match="2 of the inputs are called"):
         list(api.degrade_files([folder, other], tmp_path / "out", "denoise"))
     assert not (tmp_path / "out").exists()
 

@@ -10,6 +10,7 @@ import pytest
 from batches import Negative, picture
 
 from undegrade import api, cli
+from undegrade.core.errors import UsageError
 from undegrade.core.names import folded, printable, shortened
 from undegrade.inference import batch, scan
 
@@ -130,3 +131,9 @@ def test_the_first_job_does_not_wait_for_a_look_at_the_others(tmp_path: Path, mo
     assert next(jobs).source.name == "00.png"
     assert len(looked) < 10
     assert len(list(jobs)) == 49
+
+
+def test_a_pictures_output_is_not_called_like_a_video(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a video's name for what is none"):
+        list(scan.scan([picture(tmp_path / "a.png")], tmp_path / "a.mp4"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,8 +140,10 @@ def degrade_files(
     single = len(sources) == 1 and bool(output.suffix) and not output.is_dir()
     if len(sources) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
         raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")
-    if len({source.stem for source in sources}) < len(sources) and not single:
-        raise UsageError(f"two of the inputs have the same name and would share a file in {output}: degrade them apart")
+    names = Counter(source.stem for source in sources)
+    if len(names) < len(sources) and not single:
+        name, count = names.most_common(1)[0]
+        raise UsageError(f"{count} of the inputs are called '{name}', one file in {output}: degrade them apart")
     targets = [output if single else output / f"{source.stem}.png" for source in sources]
     for target in targets:
         if any(same_file(target, source) for source in sources):

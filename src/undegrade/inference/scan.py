@@ -24,6 +24,7 @@ from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
 from undegrade.core.names import SLASHES, Paths, folded, several, shortened
 from undegrade.core.urls import Location, Url, is_url
+from undegrade.inference.video import SUFFIXES as VIDEOS
 
 __all__ = ["Job", "parse_shard", "plan", "scan"]
 
@@ -207,6 +208,8 @@ class _Scan:
             self.to_file = place.suffix.lower() in WRITTEN
             if self.to_file and (len(paths) != 1 or not files):
                 raise UsageError(f"{place}: one file name for several inputs: give a folder")
+            if not self.to_file and place.suffix.lower() in VIDEOS:
+                raise UsageError(f"{place}: a video's name for what is none: give a folder, or end in .png")
             if not self.to_file and place.suffix.lower() in Image.registered_extensions():
                 format_of(str(place))  # a picture of a kind that is not written: raises
         # Outputs of different folders can only meet where several inputs go to one place.
