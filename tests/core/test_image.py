@@ -214,6 +214,7 @@ def test_frames_of_a_pil_image_and_of_what_has_none():
     pages[0].save(file, "GIF", save_all=True, append_images=pages[1:])
     opened = Image.open(file)
     assert round(float(image.read(opened, frame=2).pixels.mean()) * 255) == 220
+    assert opened.tell() == 0
     with pytest.raises(UsageError, match="frame=3: the image holds 3"):
         image.read(opened, frame=3)
     for source, frame in ((np.zeros((4, 4, 3), np.uint8), 0), (file.getvalue(), "x"), (file.getvalue(), 1.5)):

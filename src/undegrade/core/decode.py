@@ -115,7 +115,7 @@ def _opened(data: bytes, max_pixels: int) -> tuple[int, Callable[[int], Frame]]:
 
 
 def opened(image: Image.Image, frame: int | None = None) -> Frame:
-    """A PIL image that somebody else opened: the given frame of it, or the one that it stands at.
+    """A PIL image that somebody else opened: the given frame of it, or the one that it stands at, where it stays.
 
     Raises:
         InputError: what is behind it cannot be read, or as ``from_pil``.
@@ -125,11 +125,14 @@ def opened(image: Image.Image, frame: int | None = None) -> Frame:
         count = getattr(image, "n_frames", 1)
         if not 0 <= frame < count:
             raise UsageError(f"frame={frame}: the image holds {count}, counted from 0")
-        image.seek(frame)
     try:
-        return from_pil(image)
+        before = image.tell()
+        image.seek(before if frame is None else frame)
+        found = from_pil(image)
+        image.seek(before)
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"the PIL image is damaged or closed ({' '.join(str(error).split())})") from error
+    return found
 
 
 def from_pil(image: Image.Image) -> Frame:

@@ -41,7 +41,7 @@ class EvalReport:
         protocol: every choice of the ruler in words, see `Protocol.describe`.
         set: name of the test set's folder.
         strength: parameters of the synthetic degradation, or of the restorer.
-        inputs: where the inputs come from: files, or made here and how.
+        inputs: where the inputs come from: files, or made here and how; and how many in subfolders were left out.
         images: in natural order of their names.
         failed: name -> why it could not be scored.
         options: how the weights were run: ``tile``, ``ensemble``, ``device``, and the ``sha256`` of their file; empty

@@ -76,7 +76,7 @@ def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
                 notes.append("transparency is left out: the video becomes opaque")
             lengths: dict[int, int] = {}
             ready = _packets(pieces, video, lengths)
-            shifts = {stream: Rising() for stream in others}
+            shifts = {stream: _Rising() for stream in others}
             for packet in old.demux(video, *others):
                 if packet.stream is not video:
                     if packet.dts is not None:
@@ -100,7 +100,7 @@ def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
     return Clip(target, pieces.frames, resumed, size, rate, seconds, tuple(notes))
 
 
-class Rising:
+class _Rising:
     """Keeps the times of one track's packets rising where the source's go back."""
 
     def __init__(self) -> None:
