@@ -582,3 +582,11 @@ def test_one_frame_of_several(tmp_path: Path) -> None:
     assert np.asarray(spoilt).mean() > 150
     restored = undegrade.restore(tmp_path / "a.tif", "dejpeg", frame=1)
     assert np.asarray(restored).mean() > 150
+
+
+def test_times_that_pages_do_not_hold_are_told() -> None:
+    frame = Frame(np.zeros((4, 4, 3), np.uint8), Metadata(duration=40.0))
+    assert encode.left_out([frame], "TIFF") == (
+        "the times of an animation are left out: TIFF holds pages, .png and .webp hold times",
+    )
+    assert encode.left_out([frame], "PNG") == ()

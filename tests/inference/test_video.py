@@ -229,6 +229,18 @@ def test_chroma_keeps_its_resolution(tmp_path: Path, codec: str, layout: str, wr
     assert (frame.format.name, int(frame.colorspace)) == (written, matrix)
 
 
+def test_more_than_eight_bits_play_where_apples_do(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        video = out.add_stream("ffv1", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p10le"
+        out.mux(video.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        out.mux(video.encode(None))
+    restore_video(tmp_path / "a.mkv", tmp_path / "b.mp4", Darker())
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert container.streams.video[0].codec_context.codec_tag == "hvc1"
+        assert len(list(container.decode(video=0))) == 1
+
+
 def test_frames_that_change_their_size_and_woven_ones_are_told(tmp_path: Path) -> None:
     class Growing(Darker):
         def __call__(self, frame: np.ndarray) -> np.ndarray:

@@ -62,6 +62,8 @@ def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
     captions = [frame.metadata.iptc for frame in frames if frame.metadata.iptc]
     if captions and kind != "TIFF" and not (kind == "JPEG" and all(map(exif.iptc_segment, captions))):
         told.append(f"IPTC text (captions, keywords) is left out: {kind} has no place for it, .jpg and .tif have")
+    if kind == "TIFF" and any(frame.metadata.duration for frame in frames):
+        told.append("the times of an animation are left out: TIFF holds pages, .png and .webp hold times")
     if any(_fitting_icc(frame) and not _fitting_icc(frame, kind) for frame in frames):
         told.append(f"the colour profile, one for grey, is left out: {kind} keeps grey as RGB, .png and .tif do not")
     return tuple(told)

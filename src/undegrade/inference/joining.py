@@ -66,6 +66,8 @@ def join(source: Path, target: Path, pieces: Pieces, resumed: int) -> Clip:
             with av.open(str(pieces.path(0, ".mp4"))) as first:
                 track = new.add_stream_from_template(first.streams.video[0], rate=video.average_rate or 25)
                 size = (first.streams.video[0].height, first.streams.video[0].width)
+            if track.codec_context.name in ("hevc", "libx265") and container_of(target) in ("mp4", "mov"):
+                track.codec_context.codec_tag = "hvc1"  # the name of the two under which Apple's players take it
             track.time_base, track.disposition = video.time_base, video.disposition
             track.metadata.update(video.metadata)
             others = copied(old, new, video, target, notes)
