@@ -42,8 +42,8 @@ if TYPE_CHECKING:
         weights_card,
     )
     from undegrade.core.image import Picture
-    from undegrade.engine.scores import EvalReport
     from undegrade.engine.recipe import Recipe
+    from undegrade.engine.scores import EvalReport
     from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.restorer import Restorer

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from undegrade.data.prepare import Prepared
     from undegrade.engine.calibrate import Calibration
     from undegrade.engine.degrade import Done
-    from undegrade.engine.scores import EvalReport
     from undegrade.engine.published import Comparison
+    from undegrade.engine.scores import EvalReport
     from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.export import Exported
