@@ -136,4 +136,5 @@ def test_the_first_job_does_not_wait_for_a_look_at_the_others(tmp_path: Path, mo
 def test_a_pictures_output_is_not_called_like_a_video(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="a video's name for what is none"):
         list(scan.scan([picture(tmp_path / "a.png")], tmp_path / "a.mp4"))
+    assert list(scan.scan([], tmp_path / "a.mp4")) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png"]

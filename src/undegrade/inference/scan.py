@@ -208,7 +208,7 @@ class _Scan:
             self.to_file = place.suffix.lower() in WRITTEN
             if self.to_file and (len(paths) != 1 or not files):
                 raise UsageError(f"{place}: one file name for several inputs: give a folder")
-            if not self.to_file and place.suffix.lower() in VIDEOS:
+            if paths and place.suffix.lower() in VIDEOS:
                 raise UsageError(f"{place}: a video's name for what is none: give a folder, or end in .png")
             if not self.to_file and place.suffix.lower() in Image.registered_extensions():
                 format_of(str(place))  # a picture of a kind that is not written: raises
