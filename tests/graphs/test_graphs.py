@@ -165,7 +165,7 @@ def test_files_say_whose_weights_they_hold(tmp_path):
     onnx, openvino = pytest.importorskip("onnx"), pytest.importorskip("openvino")
     exporting.export("demosaicing", tmp_path / "a.onnx")
     done = exporting.export("demosaicing", tmp_path / "a.xml")
-    assert done.takes.startswith("A mosaic of one channel")
+    assert done.preparation.startswith("A mosaic of one channel")
     told = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert told["weights"] == "demosaicing_fast"
     assert told["least side"] == str(done.least)

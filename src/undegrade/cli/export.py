@@ -37,5 +37,5 @@ def command(
         print(f"{size}: differs from torch by {check.difference:.1e}, {check.psnr:.1f} dB")
     names = " and ".join(str(file) for file in done.files)
     print(f"{done.weights} -> {names} ({done.format}, {done.dtype}; any picture from {done.least} pixels a side)")
-    if done.takes:
-        print(f"done before the network, and not in the file: {done.takes}")
+    if done.preparation:
+        print(f"done before the network, and not in the file: {done.preparation}")

@@ -66,8 +66,7 @@ class Exported:
         least: smallest height and width that it takes.
         scale: output size over input size.
         checks: against torch.
-        takes: in words, what the task makes of a picture before the network sees it, which is not in the file; empty
-            for nothing.
+        preparation: in words, what the task does before the network and is not in the file; may be empty.
     """
 
     path: Path
@@ -78,7 +77,7 @@ class Exported:
     least: int
     scale: int
     checks: tuple[Check, ...]
-    takes: str = ""
+    preparation: str = ""
 
 
 def export(
@@ -170,8 +169,8 @@ def write(
             (folder / file.name).replace(file)
     name = restorer.card.id if restorer.card else restorer.spec.name
     prepare = restorer.task.prepare if restorer.task else None
-    takes = (inspect.getdoc(prepare) or "").partition("\n")[0] if prepare else ""
-    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks, takes)
+    preparation = (inspect.getdoc(prepare) or "").partition("\n")[0] if prepare else ""
+    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks, preparation)
 
 
 def _about(restorer: Restorer) -> dict[str, str]:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import NetworkSpec, Shapes
-from undegrade.networks.layers.batch import JointBatchNorm2d, processes
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
+from undegrade.networks.layers.joint_norm import JointBatchNorm2d, processes
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
 from undegrade.networks.layers.naf import scaled
 from undegrade.networks.layers.naf_strips import suits
