@@ -107,6 +107,9 @@ def test_a_clip_that_cannot_be_written_leaves_the_others(clip: Path, capsys: pyt
     told = capsys.readouterr().err
     assert "clip.mp4" in told
     assert "a.png" in told
+    assert "Traceback" not in told
+    cli.run([*words, "--debug"])
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_a_stopped_clip_says_what_was_not_begun(

@@ -17,7 +17,7 @@ from undegrade.networks import catalog
 ROW = {
     "network": "resunet",
     "preset": "resunet_w64",
-    "weights": "some",
+    "weights": "deraining_fast",
     "backend": "torch",
     "device": "cpu",
     "dtype": "float32",
@@ -59,13 +59,13 @@ def test_pyramid_attention_counts_its_matrix_products():
 
 def test_report(processes):
     told = []
-    report = benches.bench(weights=["some"], backends=["torch", "onnx", "openvino"], told=told.append)
+    report = benches.bench(weights=["deraining_fast"], backends=["torch", "onnx", "openvino"], told=told.append)
     assert [row["share_of_peak"] for row in report["results"]] == [0.5, 1.0]
-    assert report["failed"] == [{"weights": "some", "backend": "onnx", "error": "no such operator"}]
+    assert report["failed"] == [{"weights": "deraining_fast", "backend": "onnx", "error": "no such operator"}]
     assert len(told) == 3
     assert report["machine"]["peak_gflops"] == 40
     assert report["fastest"] == [
-        {"weights": "some", "backend": "openvino", "seconds_per_megapixel": 0.5, "holds": True}
+        {"weights": "deraining_fast", "backend": "openvino", "seconds_per_megapixel": 0.5, "holds": True}
     ]
     assert json.loads(json.dumps(report)) == report
 
@@ -111,14 +111,20 @@ def test_a_preset_needs_its_network():
         benches.bench(networks=["resunet"], dtype="int8")
     with pytest.raises(UsageError, match="unknown backend 'onx': did you mean 'onnx'"):
         benches.bench(networks=["resunet"], backends=["onx"])
+    with pytest.raises(UsageError, match="unknown network 'resunetx': did you mean"):
+        benches.bench(networks=["resunetx"])
+    with pytest.raises(UsageError, match="unknown preset of resunet"):
+        benches.bench(networks=["resunet"], preset="w1")
+    with pytest.raises(UsageError, match="unknown weights 'derainingfast': did you mean"):
+        benches.bench(weights=["derainingfast"])
 
 
 def test_command(processes, tmp_path, capsys):
     file = tmp_path / "bench.json"
-    arguments = ["bench", "-w", "some", "--backend", "torch", "--backend", "onnx", "--size", "500x1000"]
+    arguments = ["bench", "-w", "deraining_fast", "--backend", "torch", "--backend", "onnx", "--size", "500x1000"]
     assert cli.run([*arguments, "--json", str(file)]) == 1  # onnx failed
     out = capsys.readouterr().out
-    assert "some: 1.00 s per megapixel on two cores with torch, holds the aim of 2" in out
+    assert "deraining_fast: 1.00 s per megapixel on two cores with torch, holds the aim of 2" in out
     assert "no such operator" in out
     assert json.loads(file.read_text())["schema"] == 1
     assert cli.run(["bench", "--size", "12x"]) == 2
@@ -132,5 +138,5 @@ def test_the_classifier_is_no_network():
 
 def test_the_folder_of_the_figures_is_made(processes, tmp_path):
     file = tmp_path / "new/bench.json"
-    assert cli.run(["bench", "-w", "some", "--backend", "torch", "--json", str(file)]) == 0
+    assert cli.run(["bench", "-w", "deraining_fast", "--backend", "torch", "--json", str(file)]) == 0
     assert json.loads(file.read_text())["results"]

@@ -226,6 +226,13 @@ def test_what_cannot_be_written_is_said_before_work(tmp_path, output, settings, 
         exporting.write(small.restorer("resunet"), tmp_path / output, **settings)
 
 
+def test_a_folder_is_no_file(tmp_path):
+    for folder in (tmp_path, f"{tmp_path}/new/"):
+        with pytest.raises(UsageError, match="is a folder; name the file in it"):
+            exporting.write(small.restorer("resunet"), folder, "onnx")
+    assert not list(tmp_path.iterdir())
+
+
 def test_unknown_format(tmp_path):
     with pytest.raises(UnknownNameError, match="openvino"):
         exporting.write(small.restorer("resunet"), tmp_path / "network", "openvin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,11 @@ def restore(
     skip_existing: bool = False,
     max_pixels: int,
     to_stderr: bool = False,
+    debug: bool = False,
 ) -> tuple[int, dict[str, Any]]:
     """Restores each video and says what became of it: the exit status, and the report as it stands in JSON.
 
-    Nothing goes to stdout if ``to_stderr``.
+    Nothing goes to stdout if ``to_stderr``; ``debug`` shows tracebacks.
 
     Raises:
         UsageError: no task is named, or the call is wrong.
@@ -72,6 +74,8 @@ def restore(
                 report["left"] = [str(one) for one in clips[number:]]
                 return status_of(stop), report
             except (UndegradeError, OSError) as error:
+                if debug:
+                    traceback.print_exc()
                 told = str(error) if isinstance(error, UndegradeError) else f"{clip}: {error}"
                 errors.print(f"undegrade: {printable(told)}")
                 results.append({"input": str(clip), "output": None, "status": "failed", "error": told})

@@ -114,6 +114,7 @@ def command(
                 skip_existing=skip_existing,
                 max_pixels=int(max_pixels * 1e6),
                 to_stderr=to_stderr,
+                debug=bool(context.obj),
             )
         if failed not in (0, 1) or not paths:
             left = [*videos["left"], *map(str, paths)] if failed not in (0, 1) else []

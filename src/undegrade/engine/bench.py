@@ -16,13 +16,13 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from undegrade import networks
 from undegrade.core.device import pick, threads
 from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
 from undegrade.core.heap import kept
@@ -30,6 +30,7 @@ from undegrade.core.memory import skeleton
 from undegrade.inference import runtimes
 from undegrade.inference.backend import DTYPES, TorchBackend
 from undegrade.inference.fastest import processor
+from undegrade.networks import catalog
 from undegrade.weights import store
 from undegrade.weights.load import build, open_weights
 
@@ -70,7 +71,7 @@ def bench(
 
     Raises:
         UsageError: a preset without one network.
-        UnknownNameError: no such dtype or backend. Unknown networks and weights are told like other failures.
+        UnknownNameError: no such network, preset, weights, dtype or backend.
     """
     if preset is not None and len(networks) != 1:
         raise UsageError(f"preset={preset}: name the one network that it is of")
@@ -79,6 +80,11 @@ def bench(
     for name in backends:
         if name not in ("auto", *runtimes.NAMES):
             raise UnknownNameError("backend", name, ["auto", *runtimes.NAMES])
+    for name in networks:
+        catalog.get(name).configure(preset)
+    for name in weights:
+        if name not in store.entries() and not Path(name).exists():
+            raise UnknownNameError("weights", name, list(store.entries()))
     height, width = (size, size) if isinstance(size, int) else size
     common = {"size": [height, width], "device": device, "dtype": dtype, "repeats": repeats}
     subjects = [{"network": name, "preset": preset} for name in networks] + [{"weights": name} for name in weights]
@@ -144,7 +150,7 @@ def _shipped() -> list[dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for name, stored in store.entries().items():
         card = stored.card
-        if card.network in networks.catalog.names():
+        if card.network in catalog.names():
             found.setdefault(f"{card.network} {dict(card.numbers)}", {"weights": name})
     return list(found.values())
 
@@ -187,7 +193,7 @@ def _child(job: dict[str, Any]) -> dict[str, Any]:
         module, spec, config = loaded.module, loaded.spec, loaded.config
         preset = loaded.card.preset if loaded.card else None
     else:
-        spec = networks.catalog.get(job["network"])
+        spec = catalog.get(job["network"])
         config = spec.configure(job["preset"])
         module, preset = build(spec, config).eval(), job["preset"] or spec.default
     height, width = (-(-max(side, spec.min_size) // spec.multiple_of) * spec.multiple_of for side in job["size"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -105,7 +106,7 @@ def export(
             left behind.
         MissingExtraError: the format's package is not installed.
     """
-    path, format, _ = _chosen(Path(output), format)  # noqa: A001  # before weights are read
+    path, format, _ = _chosen(output, format)  # noqa: A001  # before weights are read
     if "local_train_size" in wish:  # goes with weights that are named, not with a task
         rest = {name: value for name, value in wish.items() if name != "local_train_size"}
         what = _weights_of(what, rest)
@@ -138,7 +139,7 @@ def write(
     spared: str | Path | None = None,
 ) -> Exported:
     """Like ``export``, for the network of a Restorer that runs in torch; ``spared`` is a file that stays as it is."""
-    path, format, kind = _chosen(Path(output), format)  # noqa: A001
+    path, format, kind = _chosen(output, format)  # noqa: A001
     if dtype not in ("float32", "float16"):
         raise UsageError(f"dtype={dtype}: files hold float32 or float16")
     if not isinstance(restorer.backend, TorchBackend):
@@ -204,8 +205,11 @@ def _refuse_to_replace(file: Path, path: Path, spared: str | Path | None) -> Non
         raise UsageError(f"{file}: is there, without {path.name}, and would be replaced; give another name")
 
 
-def _chosen(path: Path, name: str | None) -> tuple[Path, str, Format]:
+def _chosen(output: str | Path, name: str | None) -> tuple[Path, str, Format]:
     """The file's path, the format's name and the format."""
+    path = Path(output)
+    if str(output).endswith(("/", os.sep)) or path.is_dir():
+        raise UsageError(f"{output}: is a folder; name the file in it")
     if name is None:
         suffixes = {catalog.get(known).suffix: known for known in catalog.names()}
         if path.suffix not in suffixes:
