@@ -53,9 +53,9 @@ def load(
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ...
         dtype: ``"auto"``, ``"float32"``, ``"float16"``, ``"bf16"``.
         backend: ``"torch"``, ``"compile"``, ``"onnx"``, ``"openvino"``, or ``"auto"``, the fastest of the installed.
-        **rest: parameters of the task (``sigma=25``; weights that are blind to one, as the shipped ones are, do the same
-            whatever it says), options of the Restorer (``tile``, ``strength``, ``ensemble``,
-            ``max_memory``), and, with a file, ``local_train_size`` and numbers of the network.
+        **rest: parameters of the task (``sigma=25``, which changes nothing with weights that are blind to it, as the
+            shipped ones are), options of the Restorer (``tile``, ``strength``, ``ensemble``, ``max_memory``), and, with
+            a file, ``local_train_size`` and numbers of the network.
 
     Raises:
         UnknownNameError: ``what`` is no task, no weights and no file; or an unknown parameter.
