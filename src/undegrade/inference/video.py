@@ -145,7 +145,7 @@ def restore_video(
             count = done
             while batch := list(islice(frames, PIECE)):
                 with pieces.writing() as part:
-                    painter = _Painter(restorer, video, quality, part, target.suffix, notes)
+                    painter = _Painter(restorer, video, quality, part, target, notes)
                     for pts, frame in batch:
                         painter.add(pts, frame)
                         count += 1
@@ -184,10 +184,10 @@ class _Painter:
         video: Any,
         quality: int,
         path: Path,
-        suffix: str,
+        target: Path,
         notes: dict[str, None],
     ) -> None:
-        self.restorer, self.video, self.quality, self.suffix = restorer, video, quality, suffix.lower()
+        self.restorer, self.video, self.quality, self.target = restorer, video, quality, target
         self.notes = notes
         self.container = library().open(str(path), "w", format="mp4")
         self.stream: Any = None
@@ -227,7 +227,7 @@ class _Painter:
         self.container.close()
 
     def _open(self, frame: Any, width: int, height: int, deep: bool) -> Any:
-        codec = "libvpx-vp9" if self.suffix == ".webm" else "libx265" if deep else "libx264"
+        codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx265" if deep else "libx264"
         options = {"crf": str(self.quality), "preset": "medium"}
         if codec == "libx265":
             options["x265-params"] = "bframes=0:log-level=error"
@@ -237,7 +237,7 @@ class _Painter:
         layout = _layout(frame, width, height)
         known = {one.name for one in library().Codec(codec, "w").video_formats or ()}
         if deep and f"{layout}10le" not in known:
-            raise InputError(f"this build's encoder for {self.suffix} holds 8 bits, not more: write to .mkv or .mp4")
+            raise InputError(f"{self.target}: this build's encoder holds 8 bits, not more: write to .mkv or .mp4")
         if (bits := frame.format.components[0].bits) > 10:
             self.notes[f"{bits} bits become 10"] = None
         stream.width, stream.height, stream.pix_fmt = width, height, f"{layout}10le" if deep else layout
