@@ -1,7 +1,7 @@
 """How photographs are spoilt for the classifier of `auto`: as in the tasks' own degradations, and as real ones are.
 
-A sample is one picture as a user might bring it: clean, with one fault or several, saved as JPEG or not, fresh from the
-camera or after it went through other hands.
+A sample is one photograph or drawing as a user might bring it: clean, with one fault or several, saved as JPEG or not,
+fresh from the camera or after it went through other hands.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from auto_drawings import drawing
 from auto_edits import Edit, edit, in_few_colours, webp
 from auto_samples import LARGEST, UNKNOWN, Photographs, Sample, resized
 from torch import Generator, Tensor
@@ -135,13 +136,18 @@ def _recoded(sample: Sample, generator: Generator) -> None:
     sample.pixels = jpeg(sample.pixels, generator, quality=[85, 98], twice=0.0)
 
 
+def _subject(photographs: Photographs, generator: Generator, drawn: float = 0.05) -> Sample:
+    """A photograph, or, as often as ``drawn`` says, a drawing."""
+    return Sample(drawing(generator) if chance(generator, drawn) else photographs.large(generator))
+
+
 def _fine(photographs: Photographs, generator: Generator) -> Sample:
-    return Sample(photographs.large(generator))
+    return _subject(photographs, generator, 0.1)
 
 
 def _seen(photographs: Photographs, generator: Generator) -> Sample:
     """What a fault that lies over everything may lie on: large or small, at times with a soft fore- or background."""
-    sample = Sample(photographs.large(generator))
+    sample = _subject(photographs, generator)
     if chance(generator, 0.25):
         sample.pixels = defocus(sample.pixels, generator, radius=[1.5, 10], level=0.3)
         sample.present[DEFOCUS] = UNKNOWN
@@ -152,7 +158,7 @@ def _motion(photographs: Photographs, generator: Generator) -> Sample:
     lot = uniform(generator, 0, 1)
     if lot < 0.28:
         return photographs.pair("GoPro" if lot < 0.16 else "REDS", MOTION, generator)
-    sample = Sample(photographs.large(generator))
+    sample = _subject(photographs, generator)
     if lot < 0.5:
         name = choice(generator, ("camera_shake_estimated", "photo_blur_estimated", "usrnet12"))
         if name == "usrnet12":  # half of them are Gaussians: neither motion nor a lens

@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from undegrade._version import __version__
+from undegrade.inference.judging import open_judge
 from undegrade.networks._judge import FAULTS, NOTHING, STRENGTH_UNIT, Judge, JudgeConfig, Mind, Opinion
 from undegrade.weights.card import Training
 from undegrade.weights.pack import pack
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 BATCH = 128
-RATE = 2e-3
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def main() -> None:
     words.add_argument("--samples", type=int, default=24000)
     words.add_argument("--checks", type=int, default=3000)
     words.add_argument("--epochs", type=int, default=20)
+    words.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    words.add_argument("--start", action="store_true", help="go on from the weights in the package")
     words.add_argument("--seed", type=int, default=0)
     words.add_argument(
         "--touched",
@@ -53,11 +55,13 @@ def main() -> None:
     checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
     start = time.process_time()
     config = JudgeConfig()
-    net = Judge(config)
+    torch.manual_seed(told.seed)
+    net = open_judge()[0] if told.start else Judge(config)
     for number, mind in enumerate(net.minds):
-        mind.load_state_dict(trained(config, samples, told.epochs, told.seed + number).state_dict())
+        train(mind, samples, told.epochs, told.rate, told.seed + number)
     minutes = (time.process_time() - start) / 60
     with torch.no_grad():
+        net.bias.zero_()
         opinion = net.eval().judged(checks.near, checks.far)
         line = line_between(opinion.cases, checks.truth[:, 0], told.touched)
         net.bias[NOTHING] = line
@@ -80,7 +84,8 @@ def main() -> None:
         limits="Names the right fault of four spoilt pictures in five; often misses real rain. Leaves faint faults.",
         training=Training(
             recipe="scripts/train_auto.py",
-            data=f"{told.samples} samples of train, train_extra, train_pairs, depth, kernels",
+            data=f"{told.samples} samples of train, train_extra, train_pairs, depth, kernels, and drawings",
+            start="auto_fast" if told.start else "",
             seed=told.seed,
             steps=config.minds * told.epochs * (told.samples // BATCH),
             minutes=round(minutes, 1),
@@ -91,14 +96,14 @@ def main() -> None:
     print(card)
 
 
-def trained(config: JudgeConfig, samples: Samples, epochs: int, seed: int) -> Mind:
-    """A Mind that went through the samples ``epochs`` times, each time seeing some of the crops."""
+def train(net: Mind, samples: Samples, epochs: int, rate: float, seed: int) -> None:
+    """Takes a Mind through the samples ``epochs`` times; each time it sees some of the crops."""
     torch.manual_seed(seed)
-    net = Mind(config)
+    net.train()
     count = len(samples.truth)
-    optimiser = torch.optim.AdamW(net.parameters(), RATE, weight_decay=0.05)
+    optimiser = torch.optim.AdamW(net.parameters(), rate, weight_decay=0.05)
     steps = epochs * (count // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps + 1, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps + 1, pct_start=0.1)
     for _ in range(epochs):
         for rows in torch.randperm(count)[: count // BATCH * BATCH].split(BATCH):
             some = torch.randperm(CROPS)[: int(torch.randint(2, CROPS + 1, ()))]
@@ -107,7 +112,6 @@ def trained(config: JudgeConfig, samples: Samples, epochs: int, seed: int) -> Mi
             loss.backward()
             optimiser.step()
             schedule.step()
-    return net.eval()
 
 
 def error(opinion: Opinion, truth: Tensor) -> Tensor:
