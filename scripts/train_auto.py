@@ -29,6 +29,8 @@ from undegrade.weights.pack import pack
 
 WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 BATCH = 128
+FAINTEST = torch.tensor([8.0, 4.0, 6.0, 5.0, 6.0, 15.0, 6.0])
+"""Strength of each fault, in levels, below which the answer is not learnt: few would call such a picture spoilt."""
 
 
 def main() -> None:
@@ -53,6 +55,8 @@ def main() -> None:
     told = words.parse_args()
     samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
     checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
+    for part in (samples, checks):
+        part.truth = visible(part.truth)
     start = time.process_time()
     config = JudgeConfig()
     torch.manual_seed(told.seed)
@@ -112,6 +116,13 @@ def train(net: Mind, samples: Samples, epochs: int, rate: float, seed: int) -> N
             loss.backward()
             optimiser.step()
             schedule.step()
+
+
+def visible(truth: Tensor) -> Tensor:
+    """The truth, which tells no main fault where that is faint."""
+    main, _, strength, _ = told(truth)
+    faint = (strength >= 0) & (strength < FAINTEST) & F.one_hot(main.clamp(min=0), len(FAULTS) + 1)[:, :NOTHING].bool()
+    return torch.cat([truth[:, :1].masked_fill(faint.any(dim=1, keepdim=True), UNKNOWN), truth[:, 1:]], dim=1)
 
 
 def error(opinion: Opinion, truth: Tensor) -> Tensor:
