@@ -264,6 +264,7 @@ def test_a_task_page_shows_what_works_and_what_does_not(task: str) -> None:
                 assert picture.size == (728, 200)
     for weights in undegrade.list_weights(task=task):
         assert f"| `{weights}` |" in fails, "run `make gallery`"
+        assert (undegrade.weights_card(weights).limits or "") in fails, f"limits of {weights}: run `make gallery`"
 
 
 def test_the_page_of_commands_is_what_help_shows() -> None:
