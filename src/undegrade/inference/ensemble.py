@@ -14,7 +14,8 @@ def ensemble8(run: Callable[[Tensor], Tensor], x: Tensor, progress: Callable[[in
     """Mean of ``run`` over the eight symmetries of the square, each result turned back first.
 
     Form number i mirrors left-right if bit 0 of i is set, then top-bottom if bit 1 is set, then transposes if bit 2
-    is set. This is the x8 of the EDSR family (arXiv 1707.02921, section 3.4). One sum is kept, not eight results.
+    is set. This is the x8 of the EDSR family (arXiv 1707.02921, geometric self-ensemble). One sum is kept, not eight
+    results.
 
     Args:
         run: (B, C, H, W) -> (B, C', sH, sW); it also meets the transposed size W x H.

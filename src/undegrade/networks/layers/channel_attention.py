@@ -12,7 +12,7 @@ __all__ = ["ChannelAttention", "similarity"]
 
 
 class ChannelAttention(nn.Module):
-    """Multi-head attention over channels, without biases, norm or residual (MHAMB of M3SNet; Restorer's MDTA).
+    """Multi-head attention over channels, without biases, norm or residual (MHAMB of M3SNet; Restormer's MDTA).
 
     Args:
         channels: must be a multiple of ``heads``.

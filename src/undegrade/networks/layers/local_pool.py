@@ -1,4 +1,4 @@
-"""Local means for networks trained on patches (TLC, "Revisiting Global Statistics Aggregation", ECCV 2022).
+"""Local means for networks trained on patches (TLC; Chu et al., arXiv 2112.04491, ECCV 2022).
 
 A network that averages over a whole 256 x 256 patch in training sees other statistics on a large photo. The test-time
 local converter averages over a window around each pixel instead, 1.5 times the training size.
