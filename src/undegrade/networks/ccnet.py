@@ -126,7 +126,7 @@ class StripUnit(nn.Module):
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """Strips stay in float32: four of them amplify up to (size / 2)**4 times, more than float16 holds.
+    """Strips stay in float32: four of them amplify (size / 2)**4 times, up to size**4, more than float16 holds.
 
     PyTorch 2.13 also crashes in the gradient of a dilated depthwise bfloat16 convolution on the CPU.
     """
