@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from undegrade.inference.restorer import Restorer
+from undegrade.networks.layers.channel_attention import similarity
 from undegrade.networks.layers.whole import Passes, WholeInstanceNorm, begin, recording, shared, using, whole_mean
 
 
@@ -100,3 +101,12 @@ def test_instance_norm():
     with using(Passes.average([(record, 1)])):
         begin()
         assert torch.allclose(norm(x[:1, :, 2:5, 3:7]), plain[:1, :, 2:5, 3:7], atol=1e-5)
+
+
+def test_similarity_of_channels_in_double_precision():
+    torch.manual_seed(0)
+    q, k = torch.randn(2, 1, 2, 4, 60, dtype=torch.float64)
+    plain = similarity(q, k)
+    with using(Passes()):
+        begin()
+        assert torch.allclose(similarity(q, k), plain, rtol=0, atol=1e-12)

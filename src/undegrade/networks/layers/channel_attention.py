@@ -48,7 +48,7 @@ def similarity(q: Tensor, k: Tensor) -> Tensor:
     """
     if not sharing():
         return F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
-    q, k = q.float(), k.float()
+    q, k = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (q, k))
     pixels = q.shape[-1]
     products = shared(q @ k.transpose(-2, -1) / pixels)
     lengths_q, lengths_k = (shared(rows.square().mean(-1)).sqrt() for rows in (q, k))
