@@ -64,3 +64,9 @@ def test_small_crops_can_be_trained_on() -> None:
     net = ccnet.SPEC.build(ccnet.CCNetConfig(width=8, blocks=1))
     net(torch.rand(1, 3, 32, 40)).mean().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in net.parameters() if parameter.grad is not None)
+
+
+@pytest.mark.parametrize("axis", [2, 3])
+def test_a_map_of_one_pixel_goes_on_as_it_is(axis: int) -> None:
+    line = torch.rand(1, 2, 1, 3).movedim(2, axis)
+    assert torch.equal(ccnet._reflect(line, 30, axis), line.repeat_interleave(61, axis))

@@ -100,8 +100,10 @@ def _shifted(padded: Tensor, taps: Tensor, dilation: int, axis: int) -> Tensor:
 
 def _reflect(x: Tensor, pad: int, axis: int) -> Tensor:
     while pad:
-        step = min(pad, x.shape[axis] - 1)
-        x = F.pad(x, (0, 0, step, step) if axis == 2 else (step, step, 0, 0), mode="reflect")
+        alone = x.shape[axis] == 1  # nothing but itself to reflect
+        step = 1 if alone else min(pad, x.shape[axis] - 1)
+        sides = (0, 0, step, step) if axis == 2 else (step, step, 0, 0)
+        x = F.pad(x, sides, mode="replicate" if alone else "reflect")
         pad -= step
     return x
 
