@@ -123,3 +123,16 @@ def test_strength_is_a_number_a_pair_or_the_training_range() -> None:
     for often in ("often", 2, -0.1, math.nan):
         with pytest.raises(UsageError, match=r"'?[-.\w]+'?: a probability is needed, a number in 0-1"):
             _draw.chance(generator, often)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "strength", "text"), [("denoising", "sigma", "2.5e1"), ("jpeg_artifacts", "quality", "1e1")]
+)
+def test_a_number_as_text_is_a_test_condition_too(name: str, strength: str, text: str) -> None:
+    degrade = tasks.get(name).degrade
+    assert degrade is not None
+    for seed in range(8):
+        results = [
+            degrade(clean(), torch.Generator().manual_seed(seed), **{strength: value}) for value in (text, float(text))
+        ]
+        assert torch.equal(*results)

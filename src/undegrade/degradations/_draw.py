@@ -56,8 +56,8 @@ def choice(generator: torch.Generator, options: Sequence[T]) -> T:
 
 
 def fixed(value: Strength) -> TypeGuard[float]:
-    """Whether a strength is one number, numpy's among them: a test condition rather than a training range."""
-    return isinstance(value, Real)
+    """Whether a strength is one number, also numpy's or as text: a test condition rather than a training range."""
+    return isinstance(value, Real | str)
 
 
 def strength(generator: torch.Generator, value: Strength, low: float, high: float, name: str = "strength") -> float:
