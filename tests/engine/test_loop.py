@@ -314,6 +314,7 @@ def test_lost_weights_replace_no_checkpoint(data: Path, monkeypatch: pytest.Monk
         ({"sources": [{"clean": "clean", "strength": {"sigm": 25}}]}, "sigm"),
         ({"loss": {"multiscale_l1": 1.0}}, "one size only"),
         ({"loss": {"multiscale_l1": 1.0, "l1": 1.0}}, "either all of them"),
+        ({"numbers": {"colors": 1}}, "give the source 'grey: true'"),
     ],
 )
 def test_what_cannot_work_is_refused_before_the_first_step(data: Path, change: dict[str, Any], message: str) -> None:

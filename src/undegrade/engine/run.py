@@ -288,7 +288,7 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
     """The stream of training patches that a recipe describes.
 
     Raises:
-        UsageError: the task's degradation has no such strength.
+        UsageError: the task's degradation has no such strength, or the sources have other colours than the network.
         InputError: a folder is missing or empty.
     """
     sources = [
@@ -306,7 +306,13 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
         for source in recipe.sources
     ]
     spec = networks.catalog.get(recipe.network)
-    scale = spec.scale(spec.configure(recipe.preset, **recipe.numbers))
+    config = spec.configure(recipe.preset, **recipe.numbers)
+    scale = spec.scale(config)
+    for source in sources if spec.channels(config) == 1 else ():
+        if source.clean is not None and not source.grey:
+            raise UsageError(
+                f"{source.clean}: the network sees one channel, of colours the red: give the source 'grey: true'"
+            )
     _refuse_unknown(recipe, sources, task, scale)
     return Patches(
         sources,
