@@ -20,7 +20,7 @@ class PReLU(nn.PReLU):
     """``nn.PReLU`` with one slope; gradients of gradients are torch's alone."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape -> same shape."""
+        """(B, ...) -> same shape."""
         ours = x.device.type == "cpu" and x.dtype == self.weight.dtype and not torch.compiler.is_compiling()
         if ours and torch.is_grad_enabled():
             result: Tensor = _PReLU.apply(x, self.weight)  # type: ignore[no-untyped-call]
