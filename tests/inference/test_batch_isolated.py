@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -50,6 +52,19 @@ def test_a_picture_that_always_crashes_fails_alone(tmp_path: Path) -> None:
     assert outcomes["a"].error.endswith("a.png: the process that restores it crashed (SIGSEGV), 3 times")
     assert outcomes["b"].status == "done"
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
+
+
+def test_children_where_the_system_lacks_signals_and_forks(tmp_path: Path) -> None:
+    code = (
+        "import functools, multiprocessing.context, signal, time\n"
+        "del multiprocessing.context.ForkServerContext, signal.SIGKILL\n"
+        "from undegrade.inference.isolate import _Child\n"
+        "child = _Child(functools.partial(time.sleep, 600), {})\n"
+        "child._process.terminate()\n"
+        "print(child.reason())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "crashed (SIGTERM)\n"), done.stderr
 
 
 def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -15,15 +15,17 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from undegrade.core import errors
 from undegrade.core.errors import InputError, UndegradeError
 from undegrade.inference.manifest import remove_parts
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
 from undegrade.inference.scan import Job
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext  # Windows has but the second
 
 __all__ = ["published", "raised", "run"]
 
@@ -175,10 +177,9 @@ class _Child:
         """Why the child has died, in words."""
         self._process.join()
         code = self._process.exitcode or 0
-        if code == -signal.SIGKILL:
-            return "was killed (SIGKILL: most likely the memory ran out)"
         with suppress(ValueError):
-            return f"crashed ({signal.Signals(-code).name})"
+            name = signal.Signals(-code).name
+            return "was killed (SIGKILL: most likely the memory ran out)" if name == "SIGKILL" else f"crashed ({name})"
         return f"ended with status {code}"
 
     def end(self) -> None:
