@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import undegrade
@@ -32,6 +34,18 @@ def test_the_program(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.startswith("undegrade: unknown list 'nothing'")
+
+
+@pytest.mark.parametrize("command", ["restore", "degrade"])
+def test_names_that_the_encoding_lacks(command: str, tmp_path: Path) -> None:
+    for name in ("a\N{HIRAGANA LETTER A}", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.png")
+    words = [sys.executable, "-m", "undegrade", command, str(tmp_path), "-t", "denoise", "-o", str(tmp_path / "out")]
+    environment = os.environ | {"PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert r"a\u3042.png" in done.stdout
+    assert len(list((tmp_path / "out").iterdir())) == 2
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ commands. The first line of the file's docstring is what ``undegrade --help`` sh
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ commands: Catalog[Callable[..., Any] | typer.Typer] = Catalog("command", "undegr
 
 def main() -> None:
     """Entry point of the ``undegrade`` program."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr is by itself: a name that the encoding lacks (Windows' pipes have 256 letters) must not end a batch.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 
