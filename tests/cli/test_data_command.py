@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -30,6 +31,14 @@ def test_check_a_known_set(reside, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["schema"] == 1
     assert [finding["kind"] for finding in report["findings"]] == ["unpaired-input", "many-to-one"]
+
+
+def test_a_name_that_is_no_text(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(b"no picture")
+    words = ["data", "check", str(tmp_path), "--json"]
+    assert run([*words, str(tmp_path / "found.json")]) == 1
+    found = json.loads((tmp_path / "found.json").read_text(encoding="ascii"))["findings"]
+    assert [finding["files"] for finding in found] == [[str(tmp_path / os.fsdecode(b"\xff.png"))]]
 
 
 def test_prepare_and_check_again(reside, capsys, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,13 @@ def test_a_picture_held_back_from_one_source_is_trained_on_in_none(folder: Path)
     assert len(unseen) == 4
     assert all(picture.target not in unseen for group in patches._train for picture in group)
     assert len(patches) == 3 * (12 - len(unseen))
+
+
+def test_a_name_that_is_no_text(folder: Path) -> None:
+    for number in range(12):
+        (folder / f"{number}.png").rename(folder / os.fsdecode(b"\xff%d.png" % number))
+    patches = Patches([Source(clean=folder)], lambda clean, generator: clean, held_back=1)
+    assert patches.whole(0, 24, {})[0].startswith(os.fsdecode(b"\xff"))
 
 
 def test_the_stream_depends_on_seed_step_and_place_alone(folder: Path) -> None:

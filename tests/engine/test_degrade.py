@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,11 @@ def test_files_and_folders(folder: Path, tmp_path: Path) -> None:
     done = list(api.degrade_files([folder], tmp_path / "out", "dejpeg", quality=10))
     assert [one.source.stem for one in done if one.error] == ["broken"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat.png", "coffee.png"]
+
+
+def test_a_name_that_is_no_text(folder: Path, tmp_path: Path) -> None:
+    (folder / "cat.png").rename(folder / os.fsdecode(b"\xff.png"))
+    assert [one.error for one in api.degrade_files(folder, tmp_path / "out", "denoise", sigma=20)] == ["", ""]
 
 
 def test_one_file_to_a_name_of_its_own(folder: Path, tmp_path: Path) -> None:

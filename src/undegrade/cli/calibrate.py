@@ -28,7 +28,7 @@ def command(
     check_report(markdown, [json_file], "--markdown")
     quiet = str(json_file) == "-"
     calibration = api.calibrate(data, tasks=task or (), seed=seed, progress=None if quiet else _print)
-    text = json.dumps(calibration.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(calibration.to_dict(), indent=2) + "\n"
     for path, content in ((json_file, text), (markdown, calibration.to_markdown())):
         if path is not None:
             write_text(path, content)

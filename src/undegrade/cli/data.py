@@ -52,7 +52,7 @@ def check(
         recursive=recursive,
     )
     if json_file is not None:
-        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(report.to_dict(), indent=2) + "\n"
         write_text(json_file, text)
     if str(json_file) == "-":
         return 1 if report.faults else 0

@@ -70,7 +70,7 @@ def command(
     parameters |= {name: value for name, value in own.items() if value is not None}
     report = api.evaluate(task, **how, **parameters)
     if json_file is not None:
-        text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(report.to_dict(), indent=2) + "\n"
         write_text(json_file, text)
     if not quiet:
         table.end(report)

@@ -121,6 +121,11 @@ class _Picture:
     def name(self) -> str:
         return self.target.stem
 
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the name, which on disk may be no text."""
+        return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).digest()
+
 
 def sample_generator(*numbers: int) -> Generator:
     """A generator that depends on all of ``numbers`` and on nothing else."""
@@ -173,7 +178,7 @@ class Patches:
         if held_back and not any(shares):
             shares[max(range(len(sources)), key=lambda index: sources[index].weight)] = 1
         for pictures, share in zip(groups, shares, strict=True):
-            by_hash = sorted(pictures, key=lambda picture: hashlib.sha256(picture.name.encode()).digest())
+            by_hash = sorted(pictures, key=lambda picture: picture.digest)
             scorable = [picture for picture in by_hash if min(picture.size) >= LEAST_SCORED]
             self.validation += scorable[: min(share, len(pictures) // 2)]
         # One photograph may belong to several sources: held back from one, it is trained on in none.
@@ -237,7 +242,7 @@ class Patches:
         top = (planes[0].shape[-2] - height) // (2 * ratio) * ratio
         left = (planes[0].shape[-1] - width) // (2 * ratio) * ratio
         planes = _windows(planes, top, left, height, width)
-        seed = int.from_bytes(hashlib.sha256(picture.name.encode()).digest()[:4])
+        seed = int.from_bytes(picture.digest[:4])
         degraded, clean = self._pair(picture, planes, 0, sample_generator(seed), **strength)
         return picture.name, degraded, clean
 

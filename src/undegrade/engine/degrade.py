@@ -33,7 +33,7 @@ FEW = 16
 
 def generator_for(seed: int, name: str) -> torch.Generator:
     """The randomness of the picture called ``name``: evaluation on synthetic sets uses the same."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
