@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from undegrade.core import image
+from undegrade.core import decode, image
 from undegrade.core.errors import InputError, UsageError
+from undegrade.graphs._graph import quiet
 
 
 def array(shape: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -227,3 +230,25 @@ def test_a_pil_image_whose_file_is_cut_or_closed():
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(file, "PNG")
     with pytest.raises(InputError, match="the PIL image is damaged or closed"):
         image.read(Image.open(io.BytesIO(file.getvalue()[:3000])))
+
+
+def test_warnings_stay_as_they_were_when_another_thread_records_a_network() -> None:
+    before = list(warnings.filters)
+    decoding, recording, decoded = threading.Event(), threading.Event(), threading.Event()
+
+    def decode_slowly() -> None:
+        with decode._in("a picture", 1):
+            decoding.set()
+            recording.wait(0.2)
+        decoded.set()
+
+    def record() -> None:
+        decoding.wait()
+        with quiet():
+            recording.set()
+            decoded.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(decode_slowly), pool.submit(record)]:
+            done.result()
+    assert list(warnings.filters) == before

@@ -7,4 +7,5 @@ import threading
 __all__ = ["ALONE"]
 
 ALONE = threading.RLock()
-"""Held while warnings are silenced, while torch records a network, and while it is told what a pickle may hold."""
+"""Held while warnings are silenced, while Pillow's limits are ours, while torch records a network, and while it is told
+what a pickle may hold."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import re
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ import numpy as np
 from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from undegrade.core import exif, png16, tiff
+from undegrade.core.alone import ALONE
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import Frame, Metadata
 
@@ -295,13 +295,10 @@ def _mega(pixels: int) -> str:
     return f"{pixels / 1e6:f}".rstrip("0").rstrip(".")
 
 
-_LOCK = threading.RLock()
-
-
 @contextmanager
 def _in(name: str, max_pixels: int) -> Iterator[None]:
     """Errors of reading the file ``name`` become one line; Pillow's limits are set to ours, its warnings aside."""
-    with _LOCK, warnings.catch_warnings():
+    with ALONE, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         # Later frames of a GIF may widen its canvas; Pillow then refuses what is beyond twice its limit.
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, -(-max_pixels // 2)
