@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from undegrade.core.errors import UsageError
+from undegrade.tasks import Parameter
+
 NETWORK = '''"""Identity: gives back what it gets."""
 from dataclasses import dataclass
 from torch import nn
@@ -120,3 +123,11 @@ def test_used_like_our_own(plugin: Path) -> None:
     assert misnamed == (
         "network 'misnamed': plugin_of_tests.identity.SPEC calls itself 'identity'; give the entry point that name"
     )
+
+
+@pytest.mark.parametrize(("ends", "value", "rule"), [({"low": 1}, 0, "1-inf"), ({"high": 9}, "nan", "-inf-9")])
+def test_a_range_without_an_end(ends: dict[str, float], value: float | str, rule: str) -> None:
+    parameter = Parameter("depth", "of the hurt in levels", **ends)
+    assert parameter.check("5") == 5
+    with pytest.raises(UsageError, match=f"depth={value}: must lie in {rule}"):
+        parameter.check(value)

@@ -79,7 +79,7 @@ def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 
 def test_auto_too_is_tried_again_with_smaller_tiles() -> None:
-    auto = load("auto", max_memory=1 << 30)
+    auto = load("auto", max_memory=2.0**30)
     grey = image.Picture(torch.full((3, 40, 40), 0.5))
     assert torch.equal(_Smaller(auto, 1).picture(grey).pixels, auto.picture(grey).pixels)
     assert _Smaller(auto, 1)._options["max_memory"] == 1 << 28

@@ -261,7 +261,7 @@ class _Smaller:
         self._restorer = restorer
         options = getattr(restorer, "restorers", (restorer,))[0].options
         tile = max(LEAST_TILE, options.tile >> shrink) if isinstance(options.tile, int) else options.tile or "auto"
-        self._options = {"tile": tile, "max_memory": (options.max_memory or HOST_BUDGET) >> 2 * shrink}
+        self._options = {"tile": tile, "max_memory": int(options.max_memory or HOST_BUDGET) >> 2 * shrink}
 
     @property
     def scale(self) -> int:

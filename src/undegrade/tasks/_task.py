@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from undegrade.core.errors import UnknownNameError, UsageError
@@ -22,7 +23,7 @@ class Parameter:
         name: as it is called in Python and on the command line.
         help: one line for ``--help`` and the web page, with the unit.
         choices: the values allowed, when they can be listed.
-        low, high: the range allowed, when they cannot.
+        low, high: the range allowed, when they cannot; None: without an end there.
         auto: whether ``"auto"`` (the blind weights judge by themselves) is a value.
         default: the value when nothing is said; None means left to the weights.
     """
@@ -53,8 +54,8 @@ class Parameter:
             number = float(value)
         except (TypeError, ValueError):
             raise UsageError(f"{self.name}={value!r}: a number is needed{' or auto' if self.auto else ''}") from None
-        low, high = self.low, self.high
-        if not ((low is None or number >= low) and (high is None or number <= high)):
+        low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
+        if not low <= number <= high:
             raise UsageError(f"{self.name}={value}: must lie in {low:g}-{high:g}")
         return int(number) if number.is_integer() else number
 
