@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from fractions import Fraction
 from pathlib import Path
@@ -140,6 +141,23 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     made = restore_video(source, tmp_path / "out.mp4", second)  # type: ignore[arg-type]
     assert (made.resumed, second.calls) == (PIECE, FRAMES - PIECE)
     assert made.target.read_bytes() == whole.target.read_bytes()
+
+
+def test_a_stopped_run_leaves_no_file_open(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    with pytest.raises(KeyboardInterrupt) as stop:
+        restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE - 1))  # type: ignore[arg-type]
+    assert stop.traceback, "keeps everything alive"
+    assert not [file for file in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(file)]
+
+
+def test_a_piece_that_a_power_cut_damaged_is_done_again(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE + 3))  # type: ignore[arg-type]
+    (tmp_path / ".out.mp4.parts/00000.json").write_bytes(b"")
+    made = restore_video(source, tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+    assert (made.resumed, made.frames) == (0, FRAMES)
 
 
 def test_other_settings_start_anew(tmp_path: Path) -> None:

@@ -55,8 +55,10 @@ class Pieces:
                 if old.name != LOCK:
                     old.unlink()
         note.write_text(identity, encoding="utf-8")
-        while self.path(len(self.stamps), ".json").exists():
-            self.stamps.append(json.loads(self.path(len(self.stamps), ".json").read_text(encoding="utf-8")))
+        # What a power cut damaged is done again.
+        with suppress(OSError, ValueError):
+            while True:
+                self.stamps.append(json.loads(self.path(len(self.stamps), ".json").read_text(encoding="utf-8")))
 
     @property
     def frames(self) -> int:

@@ -146,12 +146,12 @@ def restore_video(
             while batch := list(islice(frames, PIECE)):
                 with pieces.writing() as part:
                     painter = _Painter(restorer, video, quality, part, target, notes)
-                    for pts, frame in batch:
-                        painter.add(pts, frame)
-                        count += 1
-                        if progress:
-                            progress(count, max(total, count))
-                    painter.close()
+                    with painter.container:  # Windows removes no file that is open
+                        for count, (pts, frame) in enumerate(batch, pieces.frames + 1):
+                            painter.add(pts, frame)
+                            if progress:
+                                progress(count, max(total, count))
+                        painter.end()
                     pieces.stamps.append(painter.stamps)
         if progress:
             progress(count, count)
@@ -221,10 +221,9 @@ class _Painter:
         self.stamps.append(pts)
         self.container.mux(self.stream.encode(restored))
 
-    def close(self) -> None:
-        """Ends the piece."""
+    def end(self) -> None:
+        """What the encoder still holds."""
         self.container.mux(self.stream.encode(None))
-        self.container.close()
 
     def _open(self, frame: Any, width: int, height: int, deep: bool) -> Any:
         codec = "libvpx-vp9" if self.target.suffix.lower() == ".webm" else "libx265" if deep else "libx264"
