@@ -7,6 +7,7 @@ from torch import nn
 
 from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError
+from undegrade.inference import restorer as restorers
 from undegrade.inference.backend import TorchBackend
 from undegrade.inference.restorer import Restorer
 from undegrade.networks import catalog
@@ -80,6 +81,13 @@ def test_strength(probe, picture):
 def test_strength_of_an_enlarging_network_blends_with_bicubic(probe, picture):
     x = picture(12, 15)
     assert torch.allclose(probe(scale=2).tensor(x, strength=0), imresize(x, 2).clamp(0, 1), atol=1e-6)
+
+
+def test_blending_takes_the_memory_of_one_channel(probe, picture, monkeypatch):
+    planes = []
+    monkeypatch.setattr(restorers, "imresize", lambda part, scale: planes.append(part.shape) or imresize(part, scale))
+    probe(scale=2).tensor(picture(12, 15), strength=0.5)
+    assert planes == [(1, 12, 15)] * 3
 
 
 def test_ensemble_is_the_mean_over_all_forms(probe, picture):

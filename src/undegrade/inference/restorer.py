@@ -160,8 +160,9 @@ class Restorer(AnyKind):
         if self.task and self.task.finish:
             y = self.task.finish(y, **self.parameters)
         if options.strength < 1:
-            base = x if self.scale == 1 else imresize(x, self.scale)
-            y.mul_(options.strength).add_(base, alpha=1 - options.strength)
+            for result, given in zip(y.unbind(1), x.unbind(1), strict=True):  # imresize takes several times its result
+                base = given if self.scale == 1 else imresize(given, self.scale)
+                result.mul_(options.strength).add_(base, alpha=1 - options.strength)
         if not torch.isfinite(y.sum()):
             raise InputError(
                 f"{self.spec.title} gave NaN or infinity for this picture: other weights, or dtype float32"
