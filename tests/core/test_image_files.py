@@ -470,6 +470,28 @@ def test_a_resolution_that_is_none_is_left_out(resolution: tuple[int, int]) -> N
     assert exif.dpi(entries.tobytes()) is None
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("down", [(0, 0), (1, 0), (1 << 31, 1)])
+def test_a_resolution_that_only_one_side_has_hinders_nothing(
+    tmp_path: Path, down: tuple[int, int], dtype: type
+) -> None:
+    Image.fromarray(colours(dtype=dtype)[..., 0]).save(tmp_path / "a.tif", dpi=(300, 7))
+    data = (tmp_path / "a.tif").read_bytes()
+    assert data.count(struct.pack("<II", 7, 1)) == 1
+    (frame,) = decode.decode(data.replace(struct.pack("<II", 7, 1), struct.pack("<II", *down)))[1]
+    assert frame.metadata.dpi is None
+    for kind in ("PNG", "TIFF"):
+        assert next(decode.decode(encode.encode([frame], kind))[1]).metadata.dpi is None
+
+
+@pytest.mark.parametrize("dpi", [(300, 150), (100_000, 100_000)])
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "JPEG", "WEBP", "AVIF", "BMP"])
+def test_the_resolution_is_kept_alone(kind: str, dpi: tuple[int, int]) -> None:
+    (kept,) = decode.decode(encode.encode([Frame(colours(), Metadata(dpi=dpi))], kind))[1]
+    assert kept.metadata.dpi == pytest.approx(dpi, rel=1e-4)
+    assert kept.metadata.exif == b""
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_the_clear_level_of_a_grey_png_of_few_bits(bits: int) -> None:
     levels = np.arange(8) % 2**bits

@@ -240,8 +240,8 @@ def _metadata(image: Image.Image, notes: list[str], turned: int) -> Metadata:
         notes.append("the EXIF block is damaged and is left out")
     # Pillow makes 1 dot per inch of a TIFF file that tells no resolution.
     told = kind != "TIFF" or exif.X_RESOLUTION in getattr(image, "tag_v2", ())
-    stored = info.get("dpi")
-    dpi = (stored[::-1] if turned in exif.ACROSS else stored) if stored else exif.dpi(block or b"")
+    dpi = info.get("dpi") or exif.dpi(info.get("exif") or b"")
+    dpi = dpi[::-1] if dpi and turned in exif.ACROSS else dpi
     tables: dict[int, list[int]] = getattr(image, "quantization", None) or {}
     xmp = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     return Metadata(
@@ -250,7 +250,7 @@ def _metadata(image: Image.Image, notes: list[str], turned: int) -> Metadata:
         icc=info.get("icc_profile") or b"",
         xmp=exif.upright_xmp(xmp.encode() if isinstance(xmp, str) else xmp),
         iptc=exif.iptc(image),
-        dpi=(float(dpi[0]), float(dpi[1])) if told and dpi and min(dpi) > 0 else None,
+        dpi=exif.plausible(dpi) if told and dpi else None,
         duration=info.get("duration"),
         loop=info.get("loop"),
         quantisation=tuple(tables.get(0, ())),

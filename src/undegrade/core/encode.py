@@ -203,7 +203,7 @@ def _check(kind: str, deep: bool, alpha: bool, count: int, longest: int) -> None
 
 def _told(held: Metadata, kind: str) -> dict[str, Any]:
     """The metadata as Pillow's arguments of ``save``."""
-    told: dict[str, Any] = {"icc_profile": held.icc, "dpi": held.dpi if FORMATS[kind].own_dpi else None}
+    told: dict[str, Any] = {"icc_profile": held.icc, "dpi": held.dpi}
     if kind == "PNG" and held.xmp:
         told["pnginfo"] = PngImagePlugin.PngInfo()
         told["pnginfo"].add_itxt("XML:com.adobe.xmp", held.xmp.decode("utf-8", "replace"))
@@ -248,8 +248,9 @@ def _fitting(frame: Frame, kind: str) -> Metadata:
     """The frame's metadata as they are true of it in a file of this kind."""
     height, width = frame.samples.shape[:2]
     held = frame.metadata
-    block = exif.resized(held.exif, width, height, None if FORMATS[kind].own_dpi else held.dpi)
-    return replace(held, icc=_fitting_icc(frame, kind), exif=block)
+    own = held.dpi is None or max(held.dpi) <= FORMATS[kind].largest_dpi
+    block = exif.resized(held.exif, width, height, None if own else held.dpi)
+    return replace(held, icc=_fitting_icc(frame, kind), exif=block, dpi=held.dpi if own else None)
 
 
 def _fitting_icc(frame: Frame, kind: str | None = None) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import re
 import struct
 import zlib
@@ -13,7 +12,7 @@ from typing import Any, Literal, cast
 import numpy as np
 from PIL import Image, TiffImagePlugin, TiffTags
 
-from undegrade.core.formats import Samples
+from undegrade.core.formats import LARGEST_DPI, Samples
 
 __all__ = [
     "ACROSS",
@@ -27,6 +26,7 @@ __all__ = [
     "of_image",
     "of_tiff",
     "orientation",
+    "plausible",
     "png_chunks",
     "resized",
     "tiff_directory",
@@ -124,12 +124,19 @@ def orientation(image: Image.Image) -> int:
 
 
 def dpi(block: bytes) -> tuple[float, float] | None:
-    """The resolution that an EXIF block tells."""
-    if not block:
-        return None
+    """The resolution that an EXIF block tells, as the file stores the picture."""
     entries = Image.Exif()
-    entries.load(block)
-    return _resolution(entries)
+    try:
+        entries.load(block)
+        return _resolution(entries)
+    except Exception:  # as in of_image
+        return None
+
+
+def plausible(resolution: tuple[float, float]) -> tuple[float, float] | None:
+    """A resolution that a picture can have, across and down; None for all others."""
+    across, down = map(float, resolution)
+    return (across, down) if 0 < across <= LARGEST_DPI and 0 < down <= LARGEST_DPI else None
 
 
 def upright(samples: Samples, turned: int) -> Samples:
@@ -262,7 +269,6 @@ def _resolution(entries: Image.Exif) -> tuple[float, float] | None:
     across, down = entries.get(X_RESOLUTION), entries.get(Y_RESOLUTION)
     factor = {INCH: 1.0, CENTIMETRE: 2.54}.get(entries.get(RESOLUTION_UNIT, INCH))
     try:
-        found = float(across or 0) * (factor or 0), float(down or 0) * (factor or 0)
+        return plausible((float(across or 0) * (factor or 0), float(down or 0) * (factor or 0)))
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return found if all(0 < number < math.inf for number in found) else None

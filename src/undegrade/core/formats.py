@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FORMATS", "SUFFIXES", "Format", "Frame", "Metadata", "Samples"]
+__all__ = ["FORMATS", "LARGEST_DPI", "SUFFIXES", "Format", "Frame", "Metadata", "Samples"]
 
 Samples = NDArray[np.uint8] | NDArray[np.uint16]
+LARGEST_DPI = 100_000_000
+"""Dots per inch: PNG and BMP hold hardly more, and a file that tells of more is mistaken."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Format:
         deep: 16 bits per sample.
         alpha: transparency.
         many: several frames or pages.
-        own_dpi: a field for the resolution outside EXIF.
+        largest_dpi: the largest resolution that a field outside EXIF holds; 0 where there is none.
         grey: pictures of one colour as such, not as equal red, green and blue.
         largest: the longest side, in pixels; None: whatever memory holds.
         options: how Pillow is told to write: as good as lossless where the format is not.
@@ -33,7 +35,7 @@ class Format:
     deep: bool = False
     alpha: bool = True
     many: bool = False
-    own_dpi: bool = True
+    largest_dpi: int = LARGEST_DPI
     grey: bool = True
     largest: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -46,22 +48,23 @@ FORMATS = {
     "JPEG": Format(
         (".jpg", ".jpeg", ".jfif", ".jpe"),
         alpha=False,
+        largest_dpi=65535,
         largest=65500,
         options={"quality": 95, "subsampling": "4:4:4"},
     ),
     "WEBP": Format(
         (".webp",),
         many=True,
-        own_dpi=False,
+        largest_dpi=0,
         grey=False,
         largest=16383,
         options={"lossless": True, "exact": True, "method": 2},
     ),
     "AVIF": Format(
-        (".avif",), many=True, own_dpi=False, grey=False, largest=65536, options={"quality": 90, "subsampling": "4:4:4"}
+        (".avif",), many=True, largest_dpi=0, grey=False, largest=65536, options={"quality": 90, "subsampling": "4:4:4"}
     ),
     "BMP": Format((".bmp",), alpha=False),
-    "HEIF": Format((".heic", ".heif", ".hif"), own_dpi=False, options={"quality": 95, "chroma": 444}),
+    "HEIF": Format((".heic", ".heif", ".hif"), largest_dpi=0, options={"quality": 95, "chroma": 444}),
 }
 """Formats that are written. GIF is read as well, but holds only 256 colours."""
 SUFFIXES = frozenset(suffix for held in FORMATS.values() for suffix in held.suffixes) | {".gif"}
