@@ -582,7 +582,17 @@ def test_captions_survive_where_there_is_a_place(tmp_path: Path, suffix: str, ta
 
 def test_captions_too_long_for_a_segment_are_left_out() -> None:
     assert exif.iptc_segment(b"x" * 65600) == b""
-    assert encode.left_out([Frame(colours(), Metadata(iptc=b"x" * 65600))], "JPEG")
+    (told,) = encode.left_out([Frame(colours(), Metadata(iptc=b"x" * 65600))], "JPEG")
+    assert "too long for JPEG, .tif holds it" in told
+
+
+@pytest.mark.parametrize(("length", "kept"), [(65504, True), (65505, False)])
+def test_an_xmp_packet_too_long_for_a_segment_is_left_out(length: int, kept: bool) -> None:
+    frame = Frame(colours(), Metadata(xmp=b"x" * length))
+    (found,) = decode.decode(encode.encode([frame], "JPEG"))[1]
+    assert bool(found.metadata.xmp) == kept
+    assert bool(encode.left_out([frame], "JPEG")) != kept
+    assert encode.left_out([frame], "PNG") == ()
 
 
 def test_a_jpeg_that_was_changed_in_memory_has_no_tables(tmp_path: Path) -> None:

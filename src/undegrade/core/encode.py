@@ -24,6 +24,9 @@ from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
 
 __all__ = ["check_fits", "encode", "format_of", "left_out", "parts", "to_pil", "write", "write_beside"]
 
+LONGEST_XMP = 65504
+"""Bytes of a packet that one segment of a JPEG file takes."""
+
 
 def format_of(path: str | Path) -> str:
     """The format that a file name's suffix stands for.
@@ -61,7 +64,10 @@ def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
     told = []
     captions = [frame.metadata.iptc for frame in frames if frame.metadata.iptc]
     if captions and kind != "TIFF" and not (kind == "JPEG" and all(map(exif.iptc_segment, captions))):
-        told.append(f"IPTC text (captions, keywords) is left out: {kind} has no place for it, .jpg and .tif have")
+        why = "too long for JPEG, .tif holds it" if kind == "JPEG" else f"{kind} has no place, .jpg and .tif have"
+        told.append(f"IPTC text (captions, keywords) is left out: {why}")
+    if kind == "JPEG" and any(len(frame.metadata.xmp) > LONGEST_XMP for frame in frames):
+        told.append("the XMP packet is left out: too long for JPEG, .png and .tif hold it")
     if kind == "TIFF" and any(frame.metadata.duration for frame in frames):
         told.append("the times of an animation are left out: TIFF holds pages, .png and .webp hold times")
     if any(_fitting_icc(frame) and not _fitting_icc(frame, kind) for frame in frames):
@@ -250,7 +256,8 @@ def _fitting(frame: Frame, kind: str) -> Metadata:
     held = frame.metadata
     own = held.dpi is None or max(held.dpi) <= FORMATS[kind].largest_dpi
     block = exif.resized(held.exif, width, height, None if own else held.dpi)
-    return replace(held, icc=_fitting_icc(frame, kind), exif=block, dpi=held.dpi if own else None)
+    xmp = b"" if kind == "JPEG" and len(held.xmp) > LONGEST_XMP else held.xmp
+    return replace(held, icc=_fitting_icc(frame, kind), exif=block, xmp=xmp, dpi=held.dpi if own else None)
 
 
 def _fitting_icc(frame: Frame, kind: str | None = None) -> bytes:
