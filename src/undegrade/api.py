@@ -406,11 +406,10 @@ def list_weights(pattern: str = "*", task: str | None = None, network: str | Non
     if network is not None and network not in networks.catalog.names():
         networks.catalog.summary(network)  # raises with the nearest name
     wanted = tasks.get(task).name if task is not None else None
-    return [
-        name
-        for name in store.matching(pattern)
-        if wanted in (None, store.find(name).card.task) and network in (None, store.find(name).card.network)
-    ]
+    cards = {name: stored.card for name, stored in store.entries().items() if fnmatch(name, pattern)}
+    return sorted(
+        name for name, card in cards.items() if wanted in (None, card.task) and network in (None, card.network)
+    )
 
 
 def list_backends() -> list[str]:

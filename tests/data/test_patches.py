@@ -90,3 +90,9 @@ def test_a_file_that_is_no_picture_is_named(folder: Path) -> None:
     (folder / "text.png").write_text("no picture")
     with pytest.raises(InputError, match=r"text\.png: not a picture"):
         Patches([Source(clean=folder)], lambda c, g: c)
+
+
+def test_an_empty_folder_of_depth_maps_is_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "depth").mkdir()
+    with pytest.raises(InputError, match="no depth map of that stem in"):
+        Patches([Source(clean=folder, depth=tmp_path / "depth", collage=0.5)], lambda clean, generator: clean)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from undegrade import list_weights, load, weights_card
+from undegrade.api import catalogue
 from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
 from undegrade.networks import catalog
 from undegrade.weights import store
@@ -220,3 +221,13 @@ def test_every_shipped_card_is_complete():
             continue  # a classifier, which is no network of the catalogue
         spec = catalog.get(card.network)
         spec.configure(card.preset, **card.numbers)
+
+
+def test_lists_read_every_card_once(monkeypatch):
+    read = []
+    monkeypatch.setattr(store, "read_card", lambda path, real=store.read_card: read.append(path) or real(path))
+    assert "denoising_fast" in list_weights(task="denoising")
+    assert len(read) == len(set(read)) > 5
+    read.clear()
+    assert list_weights() == [row["name"] for row in catalogue("weights")]
+    assert len(read) == 2 * len(set(read))

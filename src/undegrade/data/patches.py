@@ -323,7 +323,7 @@ def _open(source: Source) -> list[_Picture]:
     depths = {path.stem: path for path in maps}
     pictures = []
     for target, degraded in targets:
-        if depths and target.stem not in depths:
+        if source.depth is not None and target.stem not in depths:
             raise InputError(f"{target.name}: no depth map of that stem in {source.depth}")
         pictures.append(_Picture(target, degraded, depths.get(target.stem), source, _size(target)))
     return pictures

@@ -76,8 +76,8 @@ def _presets() -> Iterator[Row]:
 
 
 def _weights() -> Iterator[Row]:
-    for name in store.matching():
-        card = store.find(name).card
+    for name, stored in sorted(store.entries().items()):
+        card = stored.card
         yield {
             "name": name,
             "title": card.title,
