@@ -470,6 +470,15 @@ def test_a_resolution_that_is_none_is_left_out(resolution: tuple[int, int]) -> N
     assert exif.dpi(entries.tobytes()) is None
 
 
+@pytest.mark.parametrize("suffix", [".png", ".webp"])
+def test_a_frame_that_tells_no_time_leaves_the_others_theirs(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.fromarray(colours() // part) for part in (1, 2, 3)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=[0, 80, 240])
+    encode.write(list(decode.decode(tmp_path / "a.gif")[1]), tmp_path / f"b{suffix}")
+    times = [frame.metadata.duration for frame in decode.decode(tmp_path / f"b{suffix}")[1]]
+    assert times == [0, 80, 240]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("down", [(0, 0), (1, 0), (1 << 31, 1)])
 def test_a_resolution_that_only_one_side_has_hinders_nothing(

@@ -228,7 +228,7 @@ def _sequence(frames: Sequence[Frame], images: list[Image.Image], kind: str) -> 
         return {}
     options: dict[str, Any] = {"save_all": True, "append_images": images[1:]}
     durations, held = [frame.metadata.duration for frame in frames], frames[0].metadata
-    if None not in durations:
+    if set(durations) != {None}:  # a frame of a GIF may leave out that it has no time; pages have none
         once = held.loop is None and held.format == "GIF"  # its word for how often; without it, it plays once
         options |= {"duration": [round(duration or 0) for duration in durations], "loop": 1 if once else held.loop or 0}
     elif kind == "WEBP" and any(one == other for one, other in pairwise(images)):
