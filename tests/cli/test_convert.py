@@ -50,3 +50,14 @@ def test_a_card_does_not_stand_in_for_its_file(tmp_path):
         with pytest.raises(UsageError, match="give another name"):
             convert(tmp_path / source, tmp_path / "copy.safetensors")
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_file_that_only_looks_like_the_card_is_kept(tmp_path):
+    other = tmp_path / "pyproject.toml"
+    other.write_text("[project]\nname = 'mine'\n")
+    with pytest.raises(UsageError, match="is no card"):
+        convert("denoising_fast", tmp_path / "pyproject.safetensors")
+    assert [other.read_text()] == [file.read_text() for file in tmp_path.iterdir()]
+    convert("denoising_fast", tmp_path / "copy.safetensors")
+    convert("denoising_fast", tmp_path / "copy.safetensors", title="again")
+    assert "again" in (tmp_path / "copy.toml").read_text("utf-8")

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from undegrade.core.errors import UsageError
+from undegrade.core.errors import UsageError, WeightsError
 from undegrade.core.names import printable, same_file
 from undegrade.weights.foreign import Foreign
 from undegrade.weights.load import open_weights
 from undegrade.weights.pack import pack
+from undegrade.weights.store import read_card
 
 __all__ = ["convert"]
 
@@ -38,7 +39,8 @@ def convert(
             from the card of ``checkpoint``, if it has one.
 
     Raises:
-        UsageError: ``output`` is not a .safetensors file, or is the checkpoint; or that holds a network of spandrel's.
+        UsageError: ``output`` is not a .safetensors file, or is the checkpoint; the card's place is taken by something
+            else; or the checkpoint holds a network of spandrel's.
         WeightsError: see ``load_network``.
     """
     output = Path(output)
@@ -53,6 +55,7 @@ def convert(
         )
     if same_file(output, loaded.path):
         raise UsageError(f"output={output}: holds the weights of {checkpoint}; give another name")
+    _refuse_stranger(output.with_suffix(".toml"))
     if loaded.card is not None:
         said = loaded.card.inherited()
         if dtype is not torch.float32:
@@ -65,3 +68,13 @@ def convert(
     if preset is not None:
         said["preset"] = preset
     return pack(loaded.module, loaded.spec.name, loaded.config, task, output, dtype=dtype, **{**said, **fields})
+
+
+def _refuse_stranger(card: Path) -> None:
+    """Raises a UsageError where the card would replace what is no card: many a file is called pyproject.toml."""
+    if not card.exists():
+        return
+    try:
+        read_card(card)
+    except (WeightsError, OSError):
+        raise UsageError(f"{card}: is no card, and the new card would replace it; give another output") from None
