@@ -81,7 +81,13 @@ def test_defaults_of_parameters_are_used() -> None:
 
 @pytest.mark.parametrize(
     ("strength", "message"),
-    [({"sigma": 99}, "sigma"), ({"sigm": 5}, "sigm"), ({"sigma": "much"}, "sigma"), ({"sigma": (5, 300)}, "sigma=300")],
+    [
+        ({"sigma": 99}, "sigma"),
+        ({"sigm": 5}, "sigm"),
+        ({"generator": 5}, "generator: the degradation of denoising has no such"),
+        ({"sigma": "much"}, "sigma"),
+        ({"sigma": (5, 300)}, "sigma=300"),
+    ],
 )
 def test_refused_strengths(strength: dict[str, object], message: str) -> None:
     with pytest.raises(UsageError, match=message):
@@ -98,6 +104,11 @@ def test_refused_strengths(strength: dict[str, object], message: str) -> None:
         ("dehaze", {"transmission": 2}),
         ("denoise", {"clipped": "maybe"}),
         ("derain", {"count": 5}),
+        ("derain", {"layers": 5}),
+        ("desnow", {"layers": ["masks"]}),
+        ("deblur", {"kernels": 5}),
+        ("dehaze", {"depth": "depth.png"}),
+        ("sr", {"eight_bit": "maybe"}),
     ],
 )
 def test_strengths_that_mean_nothing_are_refused_by_name(task: str, strength: dict[str, object]) -> None:

@@ -24,8 +24,12 @@ def normalised(depth: Tensor, clean: Tensor) -> Tensor:
         clean: (C, H, W), the photograph; holes are filled along its edges.
 
     Raises:
-        UsageError: another size, or nothing known.
+        UsageError: no tensor, another size, or nothing known.
     """
+    if not isinstance(depth, Tensor):
+        raise UsageError(
+            f"depth={depth!r}: give a tensor of the picture's size, in Python; sources of recipes take folders"
+        )
     depth = depth.reshape(1, *depth.shape[-2:]).float()
     if depth.shape[-2:] != clean.shape[-2:]:
         raise UsageError(f"depth of size {tuple(depth.shape[-2:])} for a picture of {tuple(clean.shape[-2:])}")

@@ -5,14 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import inf
 from numbers import Real
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 from torch import Tensor
 
 from undegrade.core.errors import UsageError
 
-__all__ = ["Strength", "chance", "choice", "fixed", "integer", "probability", "round8", "strength", "uniform"]
+__all__ = [
+    "Strength",
+    "chance",
+    "choice",
+    "fixed",
+    "flag",
+    "integer",
+    "probability",
+    "round8",
+    "strength",
+    "tensors",
+    "uniform",
+]
 
 T = TypeVar("T")
 
@@ -53,6 +65,29 @@ def chance(generator: torch.Generator, likely: float, name: str = "probability")
 def choice(generator: torch.Generator, options: Sequence[T]) -> T:
     """One of the options, all equally likely."""
     return options[integer(generator, 0, len(options) - 1)]
+
+
+def flag(value: Any, name: str) -> bool:
+    """``value``, called ``name`` in messages.
+
+    Raises:
+        UsageError: it is neither true nor false.
+    """
+    if value not in (True, False):
+        raise UsageError(f"{name}={value!r}: give true or false")
+    return bool(value)
+
+
+def tensors(given: Any, name: str) -> list[Tensor]:
+    """A tensor or several as a list, called ``name`` in messages.
+
+    Raises:
+        UsageError: it is something else.
+    """
+    several = [given] if isinstance(given, Tensor) else given
+    if not isinstance(several, Sequence) or not all(isinstance(one, Tensor) for one in several):
+        raise UsageError(f"{name}={given!r}: give a file, a folder, or tensors")
+    return list(several)
 
 
 def fixed(value: Strength) -> TypeGuard[float]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from undegrade.core.errors import InputError
 from undegrade.core.names import below
-from undegrade.degradations._draw import choice, integer, uniform
+from undegrade.degradations._draw import choice, integer, tensors, uniform
 
 __all__ = ["Aperture", "camera_path", "draw_kernel", "open_kernels", "path_kernel"]
 
@@ -77,10 +77,11 @@ def open_kernels(kernels: str | Path | Tensor | Sequence[Tensor]) -> list[Tensor
 
     Raises:
         InputError: no kernel there.
+        UsageError: neither a path nor tensors.
     """
     if isinstance(kernels, (str, Path)):
         return _read(str(kernels))
-    return [_centred(kernel) for kernel in ([kernels] if isinstance(kernels, Tensor) else kernels)]
+    return [_centred(kernel) for kernel in tensors(kernels, "kernels")]
 
 
 @lru_cache(maxsize=8)

@@ -14,7 +14,7 @@ from undegrade.core.errors import InputError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import load_rgb
 from undegrade.core.names import below
-from undegrade.degradations._draw import chance, choice, integer
+from undegrade.degradations._draw import chance, choice, integer, tensors
 from undegrade.ops.pad import pad
 
 __all__ = ["Layers", "open_layers"]
@@ -82,9 +82,15 @@ def open_layers(layers: str | Path | Tensor | Sequence[Tensor] | Layers) -> Laye
 
     Args:
         layers: a folder or file, an (h, w), (1, h, w) or (n, h, w) tensor, a list of (h, w) tensors, or ``Layers``.
+
+    Raises:
+        InputError: no layer there.
+        UsageError: none of these.
     """
     if isinstance(layers, Layers):
         return layers
     if isinstance(layers, (str, Path)):
         return _from_folder(str(layers))
-    return Layers(list(layers.reshape(-1, *layers.shape[-2:])) if isinstance(layers, Tensor) else layers)
+    return Layers(
+        tensors([*layers.reshape(-1, *layers.shape[-2:])] if isinstance(layers, Tensor) else layers, "layers")
+    )

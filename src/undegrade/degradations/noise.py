@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from undegrade.core.errors import UsageError
-from undegrade.degradations._draw import Strength, chance, fixed, round8, strength, uniform
+from undegrade.degradations._draw import Strength, chance, fixed, flag, round8, strength, uniform
 from undegrade.ops.filters import gaussian_blur
 
 __all__ = ["camera_grain", "gaussian_noise"]
@@ -39,13 +38,11 @@ def gaussian_noise(
     level = strength(generator, sigma, 0.0, 75.0, "sigma") / 255
     if camera and chance(generator, camera, "camera"):
         return round8(clean + level * camera_grain(clean, generator))
-    if clipped not in (None, True, False):
-        raise UsageError(f"clipped={clipped!r}: give true or false")
     if clipped is None:
         clipped = chance(generator, 0.5) and not fixed(sigma)
     noise = torch.randn(clean.shape, generator=generator, device=generator.device)
     noisy = torch.add(clean, noise.to(clean.device), alpha=level)
-    return round8(noisy) if clipped else noisy
+    return round8(noisy) if flag(clipped, "clipped") else noisy
 
 
 def camera_grain(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -92,7 +92,7 @@ def apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mappi
     try:
         return task.degrade(clean, generator, **strength)
     except TypeError as error:
-        unknown = re.search(r"unexpected keyword argument '(\w+)'", str(error))
+        unknown = re.search(r"(?:unexpected keyword argument|multiple values for argument) '(\w+)'", str(error))
         if unknown is None:
             raise
         raise UsageError(f"{unknown[1]}: the degradation of {task.name} has no such strength") from None
