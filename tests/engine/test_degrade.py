@@ -247,6 +247,7 @@ def test_wrong_places_and_values(folder: Path, tmp_path: Path, capsys: pytest.Ca
         ([*words, "--contact-sheet", str(tmp_path / "sheet.doc")], 2, "end in a picture's suffix"),
         ([*words, "--contact-sheet", str(folder / "cat.png")], 2, "would replace one of the pictures"),
         ([*words, "--contact-sheet", str(tmp_path / "sheet.png"), "--columns", "0"], 2, "columns=0"),
+        ([*words, "-o", out, "--contact-sheet", f"{out}/cat.png"], 2, "a degraded picture is written there"),
     ):
         assert cli.run(arguments) == status
         assert message in capsys.readouterr().err
@@ -266,3 +267,10 @@ def test_calibration_without_pictures_and_to_two_places(
     assert cli.run(["calibrate", str(root), "-t", "denoise", "--json", "-", "--markdown", str(page)]) == 0
     assert json.loads(capsys.readouterr().out)["rows"]
     assert "CBSD68" in page.read_text()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")
+def test_a_pipe_is_not_waited_for(folder: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    done = list(api.degrade_files([tmp_path / "pipe.png", folder], tmp_path / "out", "denoise"))
+    assert [one.error for one in done] == [f"{tmp_path / 'pipe.png'}: not a regular file", "", ""]

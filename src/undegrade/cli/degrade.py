@@ -51,6 +51,8 @@ def command(
     wish |= pairs(strength, own={"task", "output", "seed", "contact_sheet", "beside", "columns"})
     if contact_sheet is not None:
         _refuse_sheet(contact_sheet, [*paths, *(beside or ())])
+        if output is not None:
+            _refuse_result(contact_sheet, paths, output)
         sheet = api.contact_sheet(paths, task, beside=beside or (), columns=columns, seed=seed, **wish)
         contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         with replacing(contact_sheet) as part:
@@ -76,3 +78,10 @@ def _refuse_sheet(file: Path, sources: list[Path]) -> None:
         raise UsageError(f"--contact-sheet {file}: end in a picture's suffix, such as .png or .jpg")
     if any(same_file(file, source) or (file.exists() and same_file(file.parent, source)) for source in sources):
         raise UsageError(f"--contact-sheet {file}: would replace one of the pictures: choose another file")
+
+
+def _refuse_result(sheet: Path, paths: list[Path], output: Path) -> None:
+    """Raises a UsageError where one of the results would be written over the sheet."""
+    stems = {one.stem for path in paths for one in (path.iterdir() if path.is_dir() else [path])}
+    if sheet.resolve() in {output.resolve(), *(output.resolve() / f"{stem}.png" for stem in stems)}:
+        raise UsageError(f"--contact-sheet {sheet}: a degraded picture is written there: choose another file")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -150,6 +151,9 @@ def degrade_files(
             raise UsageError(f"{target}: the output would replace an input: choose another -o")
     for source, target in zip(sources, targets, strict=True):
         try:
+            # A pipe or a device would be read for ever.
+            if os.path.exists(source) and not os.path.isfile(source):  # noqa: PTH110, PTH113 (Path's may raise)
+                raise InputError(f"{source}: not a regular file")
             picture = read(source)
             spoilt = apply(task, picture.pixels, generator_for(seed, source.stem), checked)
             target.parent.mkdir(parents=True, exist_ok=True)
