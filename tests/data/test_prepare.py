@@ -117,8 +117,13 @@ def test_refusals(tmp_path):
     matching = match_folders(tmp_path / "in", tmp_path / "gt")
     with pytest.raises(UsageError, match="1 inputs have no target"):
         prepare(matching, tmp_path / "out")
-    with pytest.raises(UsageError, match="crop=0"):
-        prepare(matching, tmp_path / "out", crop=0)
+    for numbers, message in (
+        ({"crop": 0}, "crop=0"),
+        ({"stride": 4}, "stride=4: is the distance between crops"),
+        ({"crop": 2, "scale": 0}, "scale=0"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            prepare(matching, tmp_path / "out", **numbers)
 
 
 def test_of_two_files_for_one_name_none_is_left_out_silently(tmp_path):

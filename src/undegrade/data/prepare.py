@@ -90,10 +90,15 @@ def prepare(
         progress: called with the name of every pair that is done.
 
     Raises:
-        UsageError: crop or stride below 1, inputs without a target, two for one name, or by order more on one side.
+        UsageError: crop, stride or scale below 1, a stride without a crop, inputs without a target, two for one name,
+            or by order more on one side.
     """
     if (crop is not None and crop < 1) or (stride is not None and stride < 1):
         raise UsageError(f"crop={crop}, stride={stride}: both must be at least 1 pixel")
+    if stride is not None and crop is None:
+        raise UsageError(f"stride={stride}: is the distance between crops: give crop too")
+    if scale < 1:
+        raise UsageError(f"scale={scale}: targets are 1 or more times as large as inputs")
     if matching.uneven:
         raise UsageError(uneven(matching))
     if matching.lonely_inputs:
