@@ -208,6 +208,8 @@ def test_calibration_marks_what_is_off() -> None:
 def test_calibration_without_data(tmp_path: Path) -> None:
     with pytest.raises(undegrade.InputError, match="none of the sets"):
         calibrate(tmp_path)
+    with pytest.raises(UsageError, match="auto: nothing to compare its degradation with; there are: defocus"):
+        calibrate(tmp_path, tasks=["auto"])
 
 
 def test_calibration_page_is_made_from_its_figures() -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from undegrade.core.errors import InputError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import read
 from undegrade.data.folders import list_pictures, pair_folders
 from undegrade.engine.evaluate import made_from, score
@@ -134,12 +134,18 @@ def calibrate(
 
     Raises:
         InputError: not one of the sets is there.
+        UsageError: no figures are known for one of the tasks.
     """
     root = Path(data)
-    wanted = {get_task(task).name for task in tasks}
+    plans = _plans(root)
+    wanted, known = {get_task(task).name for task in tasks}, {plan.task for plan in plans}
+    if strange := sorted(wanted - known):
+        raise UsageError(
+            f"{strange[0]}: nothing to compare its degradation with; there are: {', '.join(sorted(known))}"
+        )
     rows: list[Row] = []
     missing = set()
-    for plan in _plans(root):
+    for plan in plans:
         if wanted and plan.task not in wanted:
             continue
         scores = sorted((plan.measure or _synthetic)(root, plan, seed)) if (root / plan.folder).is_dir() else []
