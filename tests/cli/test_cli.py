@@ -125,3 +125,9 @@ def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
 def test_a_server_without_limits_is_refused(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["serve", option, value]) == 2
     assert f"{option} {value}: a positive number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--host", "--token"])
+def test_an_empty_host_or_token_lets_nobody_in(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["serve", option, ""]) == 2
+    assert f"{option} '': is empty" in capsys.readouterr().err

@@ -34,6 +34,9 @@ def command(
     """Serve the web page and the HTTP API, on this machine only unless --host says otherwise. Ctrl-C ends it."""
     from undegrade import api
 
+    for option, text in {"--host": host, "--token": token}.items():
+        if text == "":  # often that of a variable that is not set: every network, and everybody in it, would be let in
+            raise UsageError(f"{option} '': is empty; give one, or leave the option out")
     least = {"--max-upload": (max_upload, 1 / (1 << 20)), "--max-pixels": (max_pixels, 1e-6)}
     least |= {"--timeout": (timeout, 0.001), "--queue": (queue, 1), "--workers": (workers, 1)}
     for option, (value, smallest) in least.items():
