@@ -101,6 +101,8 @@ def test_forms_that_are_none(client: Any) -> None:
         {"content": b"x", "headers": {"content-type": "multipart/form-data; boundary=y"}},
         {"files": [("picture", png()), ("picture", png())]},
         {"files": {"other": png()}},
+        {"files": {"picture": png()}, "params": {"task": "denoise"}},
+        {"files": {"picture": png()}, "data": {"task": ["denoise", "dejpeg"]}},
     ):
         answer = client.post("/api/restore", **request)
         assert answer.status_code == 400, answer.text

@@ -153,6 +153,10 @@ async def _received(request: Request, place: Path, limits: Limits) -> tuple[str,
     """The picture, written to ``place/in/picture.SUFFIX``; its own name and the wish."""
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         raise Refusal(400, "send a form (multipart/form-data) with the file as picture: curl -F picture=@photo.jpg ...")
+    if request.query_params:
+        raise Refusal(
+            400, "options belong into the form beside the picture, not into the address: curl -F task=denoise ..."
+        )
     async with request.form(max_files=1, max_fields=20, max_part_size=10_000) as form:
         picture = form.get("picture")
         if not isinstance(picture, UploadFile):
@@ -163,6 +167,9 @@ async def _received(request: Request, place: Path, limits: Limits) -> tuple[str,
         await picture.seek(0)
         fields, name = {key: value for key, value in form.items() if key != "picture"}, picture.filename or "picture"
         "".join([name, *fields, *map(str, fields.values())]).encode()  # some charsets give what is no text: raises
+        names = [name for name, _ in form.multi_items()]
+        if twice := next((name for name in names if names.count(name) > 1), ""):
+            raise Refusal(400, f"{twice[:40]}: is in the form {names.count(twice)} times, give one")
         wish = make_wish(fields)
         target = place / "in" / f"picture{safe_suffix(name) or _suffix_of(start)}"
         await asyncio.to_thread(_copy, picture, target)

@@ -50,7 +50,7 @@ def default_task() -> str:
 
 
 def make_wish(fields: dict[str, Any]) -> Wish:
-    """The wish in form fields or query parameters.
+    """The wish in form fields.
 
     Raises:
         UsageError: an unknown field or a value outside its range, in one line.
