@@ -44,6 +44,8 @@ ENTRIES = """[undegrade.networks]
 identity = plugin_of_tests.identity
 broken = plugin_of_tests.broken
 misnamed = plugin_of_tests.identity
+unwritten = plugin_of_tests.unwritten
+gone = no_such_package.gone
 
 [undegrade.tasks]
 unhurting = plugin_of_tests.unhurting
@@ -57,6 +59,7 @@ def plugin(tmp_path: Path) -> Path:
     (package / "__init__.py").write_text("")
     (package / "identity.py").write_text(NETWORK)
     (package / "unhurting.py").write_text(TASK)
+    (package / "unwritten.py").write_text("def (")
     (package / "broken.py").write_text('"""Broken: cannot be imported."""\nimport no_such_module\n')
     info = tmp_path / "plugin_of_tests-1.0.dist-info"
     info.mkdir()
@@ -92,6 +95,17 @@ def test_listed_without_torch(plugin: Path) -> None:
         "print('torch' in sys.modules)\n",
     )
     assert out == "['broken', 'identity'] ['unhurting'] Identity: gives back what it gets.\nFalse\n"
+
+
+def test_broken_ones_hide_no_others(plugin: Path) -> None:
+    names = ("broken", "gone", "identity", "unwritten")
+    out = run(plugin, f"from undegrade import networks\nfor name in {names}: print(networks.catalog.summary(name))\n")
+    assert out.splitlines() == [
+        "Broken: cannot be imported.",
+        "plugin, cannot be read (ModuleNotFoundError)",
+        "Identity: gives back what it gets.",
+        "plugin, cannot be read (SyntaxError)",
+    ]
 
 
 def test_used_like_our_own(plugin: Path) -> None:

@@ -68,10 +68,14 @@ class Catalog(Generic[T]):
         if name in self._own():
             source = resources.files(self.package) / f"{name}.py"
             return _first_doc_line(source.read_text(encoding="utf-8"))
-        found = util.find_spec(self._module(name))
-        if found is None or found.origin is None:
-            return "plugin, not found"
-        return _first_doc_line(Path(found.origin).read_text(encoding="utf-8"))
+        module = self._module(name)
+        try:
+            found = util.find_spec(module)
+            if found is None or found.origin is None:
+                return "plugin, not found"
+            return _first_doc_line(Path(found.origin).read_text(encoding="utf-8"))
+        except Exception as error:  # as in get; one that is broken does not hide the others
+            return f"plugin, cannot be read ({type(error).__name__})"
 
     def _own(self) -> list[str]:
         files = (entry.name for entry in resources.files(self.package).iterdir())
