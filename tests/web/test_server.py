@@ -336,6 +336,11 @@ def test_a_too_large_picture_is_not_told_of_options(client: Any) -> None:
     answer = client.post("/api/restore", files={"picture": ("a.png", png(1000))}, data={"task": "denoise"})
     assert answer.status_code == 400
     assert answer.json()["error"].endswith("this server takes no larger ones")
+    gif = io.BytesIO()
+    Image.new("RGB", (16, 16), "teal").save(gif, "GIF")
+    form = {"task": "denoise", "keep_format": "true"}
+    kept = client.post("/api/restore", files={"picture": ("a.gif", gif.getvalue())}, data=form)
+    assert kept.json()["error"].endswith("let it become PNG, without keep-format")
     empty = client.post("/api/restore", files={"picture": ("a.png", b"")}, data={"task": "denoise"})
     assert empty.json()["error"].startswith("the picture: ")
 

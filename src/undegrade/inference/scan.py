@@ -257,7 +257,7 @@ class _Scan:
         if self.keep_format:
             for entry in group:
                 if entry.suffix == ".gif":
-                    rule = "GIF holds 256 colours and is not written: leave out --keep-format"
+                    rule = "GIF holds 256 colours and is not written: let it become PNG, without keep-format"
                     entry.problem = entry.problem or f"{entry.source}: {rule}"
         common = None if self.place is None else self.place / self._spelling(group[0].below)
         results = [_Result(common or entry.folder, self._name(entry)) for entry in group]
