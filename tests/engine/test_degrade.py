@@ -249,6 +249,7 @@ def test_wrong_places_and_values(folder: Path, tmp_path: Path, capsys: pytest.Ca
         ([*words, "--contact-sheet", str(tmp_path / "sheet.doc")], 2, "end in a picture's suffix"),
         ([*words, "--contact-sheet", str(folder / "cat.png")], 2, "would replace one of the pictures"),
         ([*words, "--contact-sheet", str(tmp_path / "sheet.png"), "--columns", "0"], 2, "columns=0"),
+        ([*words, "-o", str(folder / "cat.png" / "x")], 1, "x: cannot be read or written (Not a directory)"),
         ([*words, "-o", out, "--contact-sheet", f"{out}/cat.png"], 2, "a degraded picture is written there"),
     ):
         assert cli.run(arguments) == status

@@ -18,6 +18,7 @@ import typer
 from undegrade._version import __version__
 from undegrade.core.catalog import Catalog
 from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
+from undegrade.core.names import printable
 
 __all__ = ["application", "commands", "main", "run"]
 
@@ -102,7 +103,9 @@ def _explain(error: Exception) -> tuple[str, int]:
         reason = message().rstrip(".") or "what is to be done is missing"
         return f"{reason} (see {path} --help)".replace("\n", " "), 2
     if isinstance(error, OSError):
-        return _line(error), 1
+        if error.filename is None or error.strerror is None:
+            return _line(error), 1
+        return f"{printable(str(error.filename))}: cannot be read or written ({error.strerror})", 1
     return f"internal error, {type(error).__name__}: {_line(error)} (--debug shows where)", 1
 
 

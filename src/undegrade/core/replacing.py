@@ -12,10 +12,18 @@ __all__ = ["replacing"]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """The path of a new file beside ``path`` that takes its name when the block ends well and vanishes otherwise."""
+    """The path of a new file beside ``path`` that takes its name when the block ends well and vanishes otherwise.
+
+    Raises:
+        OSError: of the block; where it names the new file, which nobody knows, it names ``path`` instead.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         part.replace(path)
+    except OSError as error:
+        if error.filename is None or str(part) not in (str(error.filename), str(error.filename2)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         part.unlink(missing_ok=True)

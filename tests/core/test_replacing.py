@@ -1,0 +1,22 @@
+"""Files that appear whole: what goes wrong is told of the name that was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from undegrade.core.replacing import replacing
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    taken, homeless = tmp_path / "taken", tmp_path / "nowhere" / "file"
+    taken.mkdir()
+    for wanted in (taken, homeless):
+        with pytest.raises(OSError, match=wanted.name) as raised, replacing(wanted) as part:
+            part.write_text("new")
+        assert (raised.value.filename, raised.value.filename2) == (str(wanted), None)
+    with pytest.raises(FileNotFoundError) as raised, replacing(tmp_path / "copy"):
+        (tmp_path / "source").read_text()
+    assert raised.value.filename == str(tmp_path / "source")
+    assert list(tmp_path.iterdir()) == [taken]
