@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from undegrade import cli, load, tasks, weights_card
@@ -430,3 +430,19 @@ def test_the_command_tells(tmp_path, capsys: pytest.CaptureFixture[str]) -> None
 
 def test_stars_are_not_snow(auto: Auto) -> None:
     assert auto.diagnose(skimage.data.hubble_deep_field()[:400, :600]).findings == ()
+
+
+@pytest.mark.parametrize(
+    ("ground", "discs"),
+    [
+        ((225, 230, 235), [(210, 218, 226), (235, 238, 240), (200, 210, 222)]),
+        ((20, 20, 30), [(35, 35, 50), (28, 26, 44)]),
+        ((255, 255, 255), [(230, 60, 60), (60, 160, 90), (40, 90, 200)]),
+    ],
+)
+def test_drawings_are_fine(auto: Auto, ground: tuple[int, ...], discs: list[tuple[int, ...]]) -> None:
+    draw, sheet = np.random.default_rng(0), Image.new("RGB", (960, 720), ground)
+    for number in range(30):
+        x, y, side = draw.integers((0, 0, 20), (960, 720, 200))
+        ImageDraw.Draw(sheet).ellipse((x, y, x + side, y + side), fill=discs[number % len(discs)])
+    assert auto.diagnose(sheet.resize((480, 360), Image.Resampling.LANCZOS)).findings == ()
