@@ -21,7 +21,7 @@ from undegrade.core.image import Picture
 from undegrade.data.patches import sample_generator
 from undegrade.degradations._draw import round8
 from undegrade.inference.judging import diagnose, open_judge
-from undegrade.networks._judge import FAULTS, NOTHING
+from undegrade.networks._judge import FAULTS, NOTHING, Judge
 from undegrade.ops.filters import gaussian_blur
 from undegrade.weights.checkpoint import read
 
@@ -47,6 +47,14 @@ EDITS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def judge_of(weights: Path | None) -> Judge:
+    """The classifier with the weights of a file, or with those of the package."""
+    judge, _ = open_judge()
+    if weights is not None:
+        judge.load_state_dict(read(weights).entries)
+    return judge
+
+
 def main() -> None:
     """Print a row of the table of `docs/tasks/auto.md`."""
     words = argparse.ArgumentParser(description=__doc__)
@@ -54,9 +62,7 @@ def main() -> None:
     words.add_argument("--weights", type=Path, help="a file instead of the one in the package")
     words.add_argument("--each", type=int, default=24, help="pictures of every fault")
     told = words.parse_args()
-    judge, _ = open_judge()
-    if told.weights is not None:
-        judge.load_state_dict(read(told.weights).entries)
+    judge = judge_of(told.weights)
     photographs = Photographs(told.pack, "check")
     right, pictures = dict.fromkeys(EDITS, 0), 0
     for main_fault, maker in MAKERS.items():

@@ -9,12 +9,13 @@ import argparse
 from pathlib import Path
 
 import torch
-from torch.nn import functional as F
+from auto_after_edits import judge_of
+from auto_samples import resized
 
 from undegrade.core.image import Picture, read
 from undegrade.data.folders import list_pictures
-from undegrade.inference.judging import diagnose, open_judge
-from undegrade.weights.checkpoint import read as read_weights
+from undegrade.degradations._draw import round8
+from undegrade.inference.judging import diagnose
 
 
 def main() -> None:
@@ -25,27 +26,19 @@ def main() -> None:
     words.add_argument("--weights", type=Path, help="a file instead of the one in the package")
     told = words.parse_args()
     torch.set_num_threads(1)
-    judge, _ = open_judge()
-    if told.weights is not None:
-        judge.load_state_dict(read_weights(told.weights).entries)
+    judge = judge_of(told.weights)
     asked = touched = 0
     for path in [path for folder in told.folders for path in list_pictures(folder, recursive=True)]:
         picture = read(path)
         if told.side:
-            picture = Picture(_shrunk(picture.pixels, told.side))
+            factor = min(1.0, told.side / max(picture.pixels.shape[-2:]))
+            picture = Picture(round8(resized(picture.pixels, factor)))
         found = diagnose(picture, judge)
         asked += 1
         if found.findings:
             touched += 1
             print(f"{path.name}: {found.summary} ({found.wrong:.2f})", flush=True)
     print(f"{touched} of {asked} touched")
-
-
-def _shrunk(pixels: torch.Tensor, side: int) -> torch.Tensor:
-    factor = min(1.0, side / max(pixels.shape[-2:]))
-    size = [max(1, round(length * factor)) for length in pixels.shape[-2:]]
-    small = F.interpolate(pixels[None], size, mode="bicubic", antialias=True, align_corners=False)[0]
-    return (small.clamp(0, 1) * 255).round() / 255
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from undegrade.weights.pack import pack
 WEIGHTS = Path(__file__).parents[1] / "src" / "undegrade" / "weights"
 BATCH = 128
 FAINTEST = torch.tensor([8.0, 4.0, 6.0, 5.0, 6.0, 15.0, 6.0])
-"""Strength of each fault, in levels, below which the answer is not learnt: few would call such a picture spoilt."""
+"""Strength of each of FAULTS, in levels, below which the answer is not learnt: few would call such a picture spoilt."""
 
 
 def main() -> None:
@@ -121,8 +121,10 @@ def train(net: Mind, samples: Samples, epochs: int, rate: float, seed: int) -> N
 def visible(truth: Tensor) -> Tensor:
     """The truth, which tells no main fault where that is faint."""
     main, _, strength, _ = told(truth)
-    faint = (strength >= 0) & (strength < FAINTEST) & F.one_hot(main.clamp(min=0), len(FAULTS) + 1)[:, :NOTHING].bool()
-    return torch.cat([truth[:, :1].masked_fill(faint.any(dim=1, keepdim=True), UNKNOWN), truth[:, 1:]], dim=1)
+    fault = main.clamp(0, NOTHING - 1)
+    own = strength.gather(1, fault[:, None])[:, 0]
+    faint = (main == fault) & (own >= 0) & (own < FAINTEST[fault])
+    return torch.cat([truth[:, :1].masked_fill(faint[:, None], UNKNOWN), truth[:, 1:]], dim=1)
 
 
 def error(opinion: Opinion, truth: Tensor) -> Tensor:

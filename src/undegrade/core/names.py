@@ -8,7 +8,18 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath
 
-__all__ = ["LONGEST", "SLASHES", "Paths", "below", "folded", "printable", "same_file", "several", "shortened"]
+__all__ = [
+    "LONGEST",
+    "SLASHES",
+    "Paths",
+    "below",
+    "folded",
+    "means_folder",
+    "printable",
+    "same_file",
+    "several",
+    "shortened",
+]
 
 Paths = str | Path | Sequence[str | Path]
 """One path or many."""
@@ -16,6 +27,11 @@ LONGEST = 255
 """Bytes that nearly every file system takes for one name."""
 SLASHES = tuple({"/", os.sep})
 """A name that ends in one stands for a folder, be it there or not."""
+
+
+def means_folder(path: str | Path) -> bool:
+    """Whether a name stands for a folder: one that is there, or is to be made."""
+    return str(path).endswith(SLASHES) or Path(path).is_dir()
 
 
 def printable(text: str) -> str:

@@ -210,7 +210,7 @@ def _chart(plt: Any, scores: Sequence[Mapping[str, Any]]) -> Any:
 
     Weights that are at hand are dots, everything else (other programs, methods, networks) is crosses.
     """
-    ours = set(store.matching("*"))
+    ours = set(store.entries())
     ordered = sorted(scores, key=lambda score: (score["task"], score["weights"] not in ours, score["weights"]))
     tasks = [(task, list(group)) for task, group in groupby(ordered, key=lambda score: score["task"])]
     columns = min(COLUMNS, len(tasks))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from torch import Tensor
 from undegrade import tasks
 from undegrade._version import __version__
 from undegrade.core.errors import InputError, UndegradeError, UnknownNameError, UsageError, WeightsError
-from undegrade.core.names import same_file
+from undegrade.core.names import means_folder, same_file
 from undegrade.graphs import catalog
 from undegrade.graphs._graph import Format, Graph
 from undegrade.inference.backend import TorchBackend
@@ -208,7 +207,7 @@ def _refuse_to_replace(file: Path, path: Path, spared: str | Path | None) -> Non
 def _chosen(output: str | Path, name: str | None) -> tuple[Path, str, Format]:
     """The file's path, the format's name and the format."""
     path = Path(output)
-    if str(output).endswith(("/", os.sep)) or path.is_dir():
+    if means_folder(output):
         raise UsageError(f"{output}: is a folder; name the file in it")
     if name is None:
         suffixes = {catalog.get(known).suffix: known for known in catalog.names()}

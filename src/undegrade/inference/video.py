@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from undegrade._version import __version__
 from undegrade.core.decode import MAX_PIXELS, check_pixels
 from undegrade.core.errors import InputError, UsageError
-from undegrade.core.names import SLASHES, folded, same_file, shortened
+from undegrade.core.names import folded, means_folder, same_file, shortened
 from undegrade.inference.joining import Clip, container_of, copied, join, library, moving
 from undegrade.inference.pieces import Pieces
 
@@ -50,7 +50,7 @@ def targets_of(sources: Sequence[str | Path], output: str | Path | None = None) 
     Raises:
         UsageError: a target would replace one of the sources, or two would share a file, or ``output`` is a file.
     """
-    if len(sources) > 1 and output is not None and Path(output).suffix.lower() in SUFFIXES and not _is_folder(output):
+    if len(sources) > 1 and output is not None and Path(output).suffix.lower() in SUFFIXES and not means_folder(output):
         raise UsageError(f"{output}: one file name for several videos: give a folder")
     targets = [target_of(source, output) for source in sources]
     taken: dict[str, str | Path] = {}
@@ -74,7 +74,7 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
     suffix = source.suffix if source.suffix.lower() in WRITTEN else ".mkv"
     if output is None:
         target = source.with_name(shortened(f"{source.stem}.restored{suffix}"))
-    elif Path(output).suffix.lower() in SUFFIXES and not _is_folder(output):
+    elif Path(output).suffix.lower() in SUFFIXES and not means_folder(output):
         target = Path(output)
     else:
         target = Path(output) / shortened(f"{source.stem}{suffix}")
@@ -87,10 +87,6 @@ def target_of(source: str | Path, output: str | Path | None = None) -> Path:
 def _refuse_source(source: Path, target: Path) -> None:
     if same_file(target, source):
         raise UsageError(f"{target}: the output would replace the input: choose another one (-o)")
-
-
-def _is_folder(output: str | Path) -> bool:
-    return str(output).endswith(SLASHES) or Path(output).is_dir()
 
 
 def restore_video(

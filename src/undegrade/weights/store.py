@@ -7,7 +7,6 @@ import os
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from undegrade.core.errors import UnknownNameError, WeightsError
 from undegrade.weights.card import WeightsCard
 
-__all__ = ["Stored", "entries", "fetch", "find", "home", "matching", "read_card", "resolve"]
+__all__ = ["Stored", "entries", "fetch", "find", "home", "read_card", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +39,6 @@ def home() -> Path:
 def entries() -> dict[str, Stored]:
     """All known weights by id: those in the package, then the user's (``<home>/weights/*.toml``), which win."""
     return {stored.card.id: stored for stored in (*_shipped(), *_own())}
-
-
-def matching(pattern: str = "*") -> list[str]:
-    """Ids that fit a shell-style pattern, sorted."""
-    return sorted(name for name in entries() if fnmatch(name, pattern))
 
 
 def find(name: str) -> Stored:
