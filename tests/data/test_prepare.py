@@ -33,6 +33,17 @@ def test_whole_files_are_copied_untouched(tmp_path):
     assert pairs[1].target.read_bytes() == (tmp_path / "gt/7.bmp").read_bytes()
 
 
+def test_a_file_that_cannot_be_read_stops_no_other(tmp_path):
+    for name in "ab":
+        save(tmp_path / f"{name}.png", noise(8, 8))
+    found = match_folders(tmp_path, tmp_path)
+    (tmp_path / "a.png").unlink()
+    done = prepare(found, tmp_path / "out")
+    assert done.files == 1
+    assert list(done.skipped) == ["a"]
+    assert "cannot be read (No such file" in done.skipped["a"]
+
+
 @pytest.mark.parametrize(("size", "crop", "stride"), [(10, 4, 4), (10, 4, 3), (4, 4, 4), (11, 5, 2), (8, 4, 4)])
 def test_crops_cover_everything_and_stay_inside(size, crop, stride):
     covered = np.zeros((size, size + 3), bool)

@@ -53,6 +53,11 @@ def test_blocking_effect_by_hand():
     assert psnr_b(picture, picture) == pytest.approx(-10 * math.log10(0.125 * 3 / 4))
 
 
+def test_a_single_row_has_no_blocking_effect():
+    row = torch.arange(16.0).square()[None, None]
+    assert blocking_effect(row) == blocking_effect(row.mT) == 0
+
+
 def test_blocking_effect_ignores_steps_inside_blocks():
     picture = torch.zeros(1, 16, 16)
     picture[..., 4:] = 0.5

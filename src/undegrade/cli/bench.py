@@ -42,9 +42,13 @@ def command(
     sides = _size(size)
     out = Console(stderr=str(json_file) == "-", highlight=False, markup=False, soft_wrap=True)
     line = "{:<26}{:<10}{:<10}{:>9}{:>9}{:>9}{:>9}{:>8}".format
-    out.print(line("", "backend", "dtype", "seconds", "CPU s", "peak MB", "GMACs", "of peak"))
+    headed = False
 
     def told(row: dict[str, Any]) -> None:
+        nonlocal headed
+        if not headed:  # a call that is refused shows no table
+            out.print(line("", "backend", "dtype", "seconds", "CPU s", "peak MB", "GMACs", "of peak"))
+            headed = True
         name = row.get("weights") or row.get("preset") or row["network"]
         if "error" in row:
             out.print(f"{name:<26}{row['backend']:<10}{row['error']}")

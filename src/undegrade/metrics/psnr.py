@@ -59,7 +59,7 @@ def blocking_effect(picture: Tensor, block: int = 8) -> float:
     """Blocking effect factor of Yim and Bovik, "Quality Assessment of Deblocked Images" (2011), equations 6-9.
 
     Mean squared step across block boundaries less that between all other neighbours, times
-    log2(block) / log2(min(H, W)); 0 where the boundaries are not the rougher ones.
+    log2(block) / log2(min(H, W)); 0 where the boundaries are not the rougher ones, and for a single row or column.
 
     Args:
         picture: (1, H, W), the grid starting at the top left pixel.
@@ -73,7 +73,7 @@ def blocking_effect(picture: Tensor, block: int = 8) -> float:
         boundary.append(step.index_select(axis, at_boundary.nonzero()[:, 0]).flatten())
         inside.append(step.index_select(axis, (~at_boundary).nonzero()[:, 0]).flatten())
     steps, others = torch.cat(boundary), torch.cat(inside)
-    if not len(steps) or not len(others):
+    if min(height, width) < 2 or not len(steps) or not len(others):
         return 0.0
     excess = float(steps.mean() - others.mean())
     return max(excess, 0.0) * math.log2(block) / math.log2(min(height, width))
