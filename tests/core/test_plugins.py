@@ -49,6 +49,7 @@ gone = no_such_package.gone
 
 [undegrade.tasks]
 unhurting = plugin_of_tests.unhurting
+broken = plugin_of_tests.broken
 """
 
 
@@ -106,6 +107,18 @@ def test_broken_ones_hide_no_others(plugin: Path) -> None:
         "Identity: gives back what it gets.",
         "plugin, cannot be read (SyntaxError)",
     ]
+
+
+def test_broken_ones_are_in_the_way_of_nothing(plugin: Path) -> None:
+    code = (
+        "print(tasks.get('unhurt').name, undegrade.load('sr', scale=3).info['task'])\n"
+        "print([row['name'] for row in api.catalogue('tasks', 'un*')])\n"
+        "try:\n    undegrade.load('denoize')\n"
+        "except undegrade.UsageError as error:\n    print(error)\n"
+    )
+    found, listed, unknown = run(plugin, f"from undegrade import api, tasks\n{code}").splitlines()
+    assert (found, listed) == ("unhurting super_resolution", "['unhurting']")
+    assert "unknown task or weights 'denoize': did you mean 'denoise'" in unknown
 
 
 def test_used_like_our_own(plugin: Path) -> None:

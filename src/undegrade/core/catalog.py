@@ -63,6 +63,16 @@ class Catalog(Generic[T]):
             )
         return entry
 
+    def entries(self) -> dict[str, T]:
+        """All entries by name, sorted; without plugins that are broken, which say so only when they are asked for."""
+        found = {}
+        for name in self.names():
+            try:
+                found[name] = self.get(name)
+            except UsageError:
+                continue
+        return found
+
     def summary(self, name: str) -> str:
         """First line of the entry's docstring, read without importing the module."""
         if name in self._own():

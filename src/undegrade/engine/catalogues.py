@@ -37,8 +37,7 @@ def rows(kind: str, pattern: str = "*") -> list[Row]:
 
 
 def _tasks() -> Iterator[Row]:
-    for name in tasks.catalog.names():
-        task = tasks.catalog.get(name)
+    for name, task in tasks.catalog.entries().items():
         yield {
             "name": name,
             "title": task.title,
@@ -69,8 +68,7 @@ def _networks() -> Iterator[Row]:
 
 def _presets() -> Iterator[Row]:
     """The only list that imports the networks, and torch with them."""
-    for network in networks.catalog.names():
-        spec = networks.catalog.get(network)
+    for network, spec in networks.catalog.entries().items():
         for name, config in spec.presets.items():
             yield {"name": name, "title": spec.title, "network": network, "numbers": str(config)}
 

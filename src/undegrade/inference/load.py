@@ -109,8 +109,8 @@ def _meaning(
 
 
 def _task_names() -> list[str]:
-    names = tasks.catalog.names()
-    return [*names, *(alias for name in names for alias in tasks.catalog.get(name).aliases)]
+    known = tasks.catalog.entries()
+    return [*known, *(alias for task in known.values() for alias in task.aliases)]
 
 
 def _dealt(chain: list[Task], given: Mapping[str, Any]) -> list[tuple[Task, dict[str, Any]]]:
@@ -128,7 +128,7 @@ def _dealt(chain: list[Task], given: Mapping[str, Any]) -> list[tuple[Task, dict
 
 def _implied(parameters: Mapping[str, Any]) -> Task:
     """The task that these parameters belong to; ``auto`` when there are none."""
-    known = {entry.name: task for task in map(tasks.get, tasks.catalog.names()) for entry in task.parameters}
+    known = {entry.name: task for task in tasks.catalog.entries().values() for entry in task.parameters}
     for name in parameters:
         if name not in known:
             raise UnknownNameError("parameter", name, known)
@@ -182,7 +182,7 @@ def _from_weights(
         if stored is not None and stored.card.task != "auto":
             raise UsageError(f"task=auto: the weights {weights} are for {stored.card.task}")
         return _auto(str(weights), network[0], rest, how)
-    asked = [task] if task else [tasks.catalog.get(name) for name in tasks.catalog.names()]
+    asked = [task] if task else tasks.catalog.entries().values()
     known = {parameter.name for one in asked for parameter in one.parameters}
     given = {name: value for name, value in rest.items() if name in known}
     loaded = open_weights(weights, *network, **{name: value for name, value in rest.items() if name not in known})

@@ -20,7 +20,7 @@ def get(name: str) -> Task:
     names = catalog.names()
     if name in names:
         return catalog.get(name)
-    aliases = {alias: task for task in map(catalog.get, names) for alias in task.aliases}
+    aliases = {alias: task for task in catalog.entries().values() for alias in task.aliases}
     if name in aliases:
         return aliases[name]
     raise UnknownNameError("task", name, [*names, *aliases])

@@ -161,7 +161,7 @@ def _network_of(network: str | None, preset: str | None) -> str | None:
     """The network that was named, directly or by a preset of its."""
     if network is not None or preset is None:
         return network
-    owners = {name: owner for owner in catalog.names() for name in catalog.get(owner).presets}
+    owners = {name: owner for owner, spec in catalog.entries().items() for name in spec.presets}
     if preset not in owners:
         raise UnknownNameError("preset", preset, owners)
     return owners[preset]
@@ -203,7 +203,7 @@ def _identify(path: Path, checkpoint: Checkpoint, card: WeightsCard | None, wish
 
 def _recognise(path: Path, shapes: Mapping[str, tuple[int, ...]], wish: _Wish) -> tuple[Spec, Any]:
     """The network and config that entries of these names and shapes belong to."""
-    specs = [catalog.get(wish.network)] if wish.network else [catalog.get(name) for name in catalog.names()]
+    specs = [catalog.get(wish.network)] if wish.network else list(catalog.entries().values())
     if wish.preset:
         return specs[0], specs[0].configure(wish.preset, **wish.numbers)
     found = [(spec, config) for spec in specs if (config := _inferred(spec, shapes)) is not None]
@@ -250,8 +250,7 @@ def _nearest(shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Why nothing fits, in words, naming the network that shares most names."""
 
     def tables() -> Iterator[tuple[int, str, set[str]]]:
-        for name in catalog.names():
-            spec = catalog.get(name)
+        for name, spec in catalog.entries().items():
             table = set(spec.official(spec.presets[spec.default]))
             yield len(table & set(shapes)), name, table
 
