@@ -144,13 +144,15 @@ def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
 
 
 def _copy(pair: Pair, out: Path) -> bool:
-    places = dict(zip((pair.input, pair.target), _places(pair, out, (pair.input.suffix, pair.target.suffix)), strict=True))
-    for source in places:
+    places = _places(pair, out, (pair.input.suffix, pair.target.suffix))
+    ways = dict(zip((pair.input, pair.target), places, strict=True))
+    for source in ways:
         try:
             source.open("rb").close()
         except OSError as error:  # of the copy it might be the target's, at which everything stops
             raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
-    return any([_written(place, partial(shutil.copyfile, source)) for source, place in places.items()])
+    written = [_written(place, partial(shutil.copyfile, source)) for source, place in ways.items()]
+    return any(written)
 
 
 def _written(file: Path, write: Callable[[Path], object]) -> bool:
