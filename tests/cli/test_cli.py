@@ -28,6 +28,25 @@ def test_quick_calls_never_import_torch(words: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("undegrade res", ["restore"]),
+        ("undegrade restore --ta", ["--task"]),
+        ("undegrade degrade -t der", ["deraining"]),
+        ("undegrade restore -t derain,desn", ["derain,desnowing"]),
+        ("undegrade evaluate -w dera", ["deraining_fast"]),
+        ("undegrade nothing x", []),
+    ],
+)
+def test_the_shell_is_told_how_a_line_goes_on(line: str, offered: list[str]) -> None:
+    code = "import sys; from undegrade.cli import run\ntry: run([])\nfinally: assert 'torch' not in sys.modules"
+    place = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    environment = os.environ | {"_UNDEGRADE_COMPLETE": "complete_bash"} | place
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout.split(), done.stderr) == (offered, "")
+
+
 def test_the_program(tmp_path: Path) -> None:
     """The installed program's exit status is the command's."""
     code = "from undegrade.cli import main; import sys; sys.argv = ['undegrade', 'list', 'nothing']; main()"

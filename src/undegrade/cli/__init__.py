@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from undegrade._version import __version__
+from undegrade.cli import _complete
 from undegrade.core.catalog import Catalog
 from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
 from undegrade.core.names import printable
@@ -42,6 +43,8 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     words = [word for word in arguments if word != "--debug"] or ["--help"]
     named = next((word for word in words if not word.startswith("-")), None)
+    if (asked := _complete.asked()) is not None:
+        named = asked if asked in commands.names() else None
     try:
         if named is not None and named not in commands.names():
             raise UnknownNameError("command", named, commands.names())
@@ -59,7 +62,7 @@ def application(named: str | None = None) -> typer.Typer:
 
     Only the module of that command is imported, which keeps ``--help`` and every command quick to start.
     """
-    app = typer.Typer(name="undegrade", callback=_options, add_completion=False, pretty_exceptions_enable=False)
+    app = typer.Typer(name="undegrade", callback=_options, pretty_exceptions_enable=False)
     for name in commands.names():
         entry = commands.get(name) if name == named else None
         if isinstance(entry, typer.Typer):

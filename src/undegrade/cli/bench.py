@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli import _complete
 from undegrade.cli._report import check_report, write_text
 from undegrade.core.errors import UsageError
 
@@ -17,7 +18,12 @@ def command(
     network: Annotated[list[str] | None, typer.Option(help="A network; may be given several times.")] = None,
     weights: Annotated[
         list[str] | None,
-        typer.Option("--weights", "-w", help="Weights; may be given several times. Default: all that are shipped."),
+        typer.Option(
+            "--weights",
+            "-w",
+            autocompletion=_complete.weights,
+            help="Weights; may be given several times. Default: all that are shipped.",
+        ),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Preset of the network.")] = None,
     backend: Annotated[

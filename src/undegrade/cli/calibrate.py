@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli import _complete
 from undegrade.cli._report import check_report, write_text
 
 __all__ = ["command"]
@@ -16,7 +17,10 @@ __all__ = ["command"]
 def command(
     data: Annotated[Path, typer.Argument(help="Folder with train/, train_pairs/, depth/ and test/SET.")],
     *,
-    task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Only this task; may be repeated.")] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option("--task", "-t", autocompletion=_complete.tasks, help="Only this task; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the degradations.")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures there; - for stdout.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table there.")] = None,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from undegrade.cli import _complete
+
 __all__ = ["command"]
 
 
@@ -18,7 +20,9 @@ def command(
     ],
     network: Annotated[str | None, typer.Option(help="What the file is for; found from the names inside.")] = None,
     preset: Annotated[str | None, typer.Option(help="Likewise, which preset.")] = None,
-    task: Annotated[str | None, typer.Option("--task", "-t", help="What the weights are for.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", "-t", autocompletion=_complete.tasks, help="What the weights are for.")
+    ] = None,
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
     licence: Annotated[str | None, typer.Option(help="Under which terms the weights may be used.")] = None,
 ) -> None:

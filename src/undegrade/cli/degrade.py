@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli import _complete
 from undegrade.cli._pairs import pairs
 from undegrade.core.errors import UsageError
 from undegrade.core.names import same_file
@@ -18,7 +19,12 @@ __all__ = ["command"]
 def command(
     paths: Annotated[list[Path], typer.Argument(help="Clean pictures and folders of them.")],
     *,
-    task: Annotated[str, typer.Option("--task", "-t", help="Whose degradation: name or alias of a task.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            "--task", "-t", autocompletion=_complete.tasks, help="Whose degradation: name or alias of a task."
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Folder for the results (PNG), or a file for one picture.")
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli import _complete
 from undegrade.cli._pairs import pairs
 from undegrade.cli._report import check_report, write_text
 from undegrade.cli.restore import tile_of
@@ -15,12 +16,21 @@ from undegrade.cli.restore import tile_of
 
 def command(
     *,
-    task: Annotated[str, typer.Option("--task", "-t", help="What is restored: name or alias of a task.")],
+    task: Annotated[
+        str,
+        typer.Option("--task", "-t", autocompletion=_complete.tasks, help="What is restored: name or alias of a task."),
+    ],
     inputs: Annotated[Path | None, typer.Option(help="Folder of degraded pictures.")] = None,
     targets: Annotated[Path | None, typer.Option(help="Folder of what they should look like.")] = None,
     clean: Annotated[Path | None, typer.Option(help="Instead: clean pictures, degraded here by the task.")] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", "-w", help="Weights id or file; none scores the inputs themselves.")
+        str | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            autocompletion=_complete.weights,
+            help="Weights id or file; none scores the inputs themselves.",
+        ),
     ] = None,
     protocol: Annotated[str | None, typer.Option(help="Ruler; see undegrade list protocols.")] = None,
     sigma: Annotated[float | None, typer.Option(help="Noise level, 0-75.")] = None,

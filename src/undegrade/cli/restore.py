@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from undegrade.cli import _clips, _signals
+from undegrade.cli import _clips, _complete, _signals
 from undegrade.cli._pairs import pairs
 from undegrade.cli._report import check_report, write_text
 from undegrade.cli._watch import Watch
@@ -30,7 +30,12 @@ def command(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", "-t", help="What to take away, or several: derain,denoise. Default: auto."),
+        typer.Option(
+            "--task",
+            "-t",
+            autocompletion=_complete.tasks,
+            help="What to take away, or several: derain,denoise. Default: auto.",
+        ),
     ] = None,
     sigma: Annotated[
         str | None, typer.Option(help="Noise level, 0-75, or auto; changes nothing with weights that are blind to it.")
@@ -44,7 +49,13 @@ def command(
         list[str] | None, typer.Option("--set", help="A parameter that the task of a plugin has, as name=value.")
     ] = None,
     weights: Annotated[
-        str | None, typer.Option("--weights", "-w", help="Weights: a name (undegrade list weights) or a file.")
+        str | None,
+        typer.Option(
+            "--weights",
+            "-w",
+            autocompletion=_complete.weights,
+            help="Weights: a name (undegrade list weights) or a file.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     backend: Annotated[str, typer.Option(help="torch, compile, onnx, openvino, or auto: the fastest here.")] = "torch",
