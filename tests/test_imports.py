@@ -67,3 +67,12 @@ def test_import_direction(path: Path) -> None:
 def test_no_torch_at_import(statement: str) -> None:
     code = f"{statement}\nimport sys\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_restoring_does_not_wait_for_the_compiler() -> None:
+    code = (
+        "import sys, torch, undegrade\n"
+        "undegrade.load('auto')(torch.rand(3, 40, 40))\nundegrade.load('denoise')(torch.rand(3, 8, 8))\n"
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

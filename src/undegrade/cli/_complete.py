@@ -18,14 +18,14 @@ def asked() -> str | None:
 
 def tasks(incomplete: str) -> list[str]:
     """Names of tasks; after a comma, names that may stand next in a chain."""
-    from undegrade.tasks import catalog
+    from undegrade import api
 
     before, comma, last = incomplete.rpartition(",")
-    return [f"{before}{comma}{name}" for name in catalog.names() if name.startswith(last)]
+    return [f"{before}{comma}{name}" for name in api.list_tasks() if name.startswith(last)]
 
 
 def weights(incomplete: str) -> list[str]:
     """Ids of the known weights."""
-    from undegrade.weights import store
+    from undegrade import api
 
-    return [name for name in store.entries() if name.startswith(incomplete)]
+    return [name for name in api.list_weights() if name.startswith(incomplete)]

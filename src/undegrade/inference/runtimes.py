@@ -10,17 +10,19 @@ import tempfile
 from collections.abc import Callable, Mapping
 from importlib import util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from undegrade.core.errors import UnknownNameError, UsageError
-from undegrade.graphs._graph import Graph
 from undegrade.inference.backend import Backend, TorchBackend
 from undegrade.inference.fastest import fastest
 from undegrade.networks._spec import NetworkSpec
 from undegrade.networks.layers import whole
+
+if TYPE_CHECKING:
+    from undegrade.graphs._graph import Graph
 
 __all__ = ["NAMES", "CompiledBackend", "GraphBackend", "installed", "make"]
 
@@ -126,6 +128,9 @@ class GraphBackend:
         self.torch = TorchBackend(module, spec.channels(config), "cpu", "float32")
         self.torch.place = name  # graphs hold whole maps, not the forms for the CPU
         self.module = self.torch.module
+        # Imports all networks, and torch's compiler with them: a second before every start that needs none of it.
+        from undegrade.graphs._graph import Graph
+
         self._graph = Graph(module, spec, config)
         self._precision = _PRECISIONS[dtype]
         self._run = _recorded(name, self._graph, self._precision)
