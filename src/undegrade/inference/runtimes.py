@@ -128,7 +128,7 @@ class GraphBackend:
         self.torch = TorchBackend(module, spec.channels(config), "cpu", "float32")
         self.torch.place = name  # graphs hold whole maps, not the forms for the CPU
         self.module = self.torch.module
-        # Imports all networks, and torch's compiler with them: a second before every start that needs none of it.
+        # Imports torch's compiler, for which no start that needs none of it should wait.
         from undegrade.graphs._graph import Graph
 
         self._graph = Graph(module, spec, config)

@@ -25,7 +25,7 @@ def gaussian_blur(picture: Tensor, sigma: float) -> Tensor:
     reach = max(1, math.ceil(3 * sigma))
     channels = len(picture)
     row = gaussian_window(2 * reach + 1, sigma, picture.dtype).to(picture.device).expand(channels, 1, 1, -1)
-    # Channels as groups: as a batch of one channel each, CPUs take four times as long.
+    # Channels as groups: as a batch of one channel each, CPUs take several times as long.
     return F.conv2d(F.conv2d(pad(picture, (reach,) * 4, "symmetric"), row, groups=channels), row.mT, groups=channels)
 
 
