@@ -244,14 +244,14 @@ def degrade(image: Any, task: str, seed: int = 0, *, frame: int | None = None, *
     return spoil(image, task, seed=seed, frame=frame, **strength)
 
 
-def degrade_files(paths: Paths, output: str | Path, task: str, **settings: Any) -> Iterator[Done]:
+def degrade_files(paths: Paths, output: str | Path, task: str, /, **settings: Any) -> Iterator[Done]:
     """Degrades files and folders into ``output``, one report per picture; see ``undegrade.engine.degrade``."""
     from undegrade.engine.degrade import degrade_files as spoil
 
     return spoil(paths, output, task, **settings)
 
 
-def contact_sheet(paths: Paths, task: str, **settings: Any) -> Image:
+def contact_sheet(paths: Paths, task: str, /, **settings: Any) -> Image:
     """Clean and degraded pictures side by side as a PIL image; see ``undegrade.engine.degrade.contact_sheet``."""
     from undegrade.engine.degrade import contact_sheet as lay_out
 

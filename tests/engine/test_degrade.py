@@ -138,10 +138,18 @@ def test_a_folder_may_be_called_like_a_file(folder: Path, tmp_path: Path) -> Non
     assert done.target.is_file()
 
 
-def test_two_inputs_of_one_name(folder: Path, tmp_path: Path) -> None:
+def test_strength_called_like_an_argument(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="paths: the degradation of denoising has no such"):
+        list(api.degrade_files([folder], tmp_path / "out", "denoise", paths=1))
+    with pytest.raises(UsageError, match="task: the degradation of denoising has no such"):
+        api.contact_sheet([folder], "denoise", task=1)
+
+
+@pytest.mark.parametrize("name", ["cat.png", "CAT.png"])
+def test_two_inputs_of_one_name(folder: Path, tmp_path: Path, name: str) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    (other / "cat.png").write_bytes((folder / "cat.png").read_bytes())
+    (other / name).write_bytes((folder / "cat.png").read_bytes())
     with pytest.raises(UsageError, match="2 of the inputs are called"):
         list(api.degrade_files([folder, other], tmp_path / "out", "denoise"))
     assert not (tmp_path / "out").exists()

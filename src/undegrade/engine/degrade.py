@@ -18,7 +18,7 @@ from torch import Tensor
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import like, read, save
-from undegrade.core.names import Paths, same_file, several
+from undegrade.core.names import Paths, folded, same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -114,7 +114,7 @@ class Done:
 
 
 def degrade_files(
-    paths: Paths, output: str | Path, task: Task | str, *, seed: int = 0, **strength: Any
+    paths: Paths, output: str | Path, task: Task | str, /, *, seed: int = 0, **strength: Any
 ) -> Iterator[Done]:
     """Degrades files and the pictures of folders into ``output``, as PNG of the same stem.
 
@@ -141,7 +141,7 @@ def degrade_files(
     single = len(sources) == 1 and bool(output.suffix) and not output.is_dir()
     if len(sources) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
         raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")
-    names = Counter(source.stem for source in sources)
+    names = Counter(folded(source.stem) for source in sources)
     if len(names) < len(sources) and not single:
         name, count = names.most_common(1)[0]
         raise UsageError(f"{count} of the inputs are called '{name}', one file in {output}: degrade them apart")
@@ -169,6 +169,7 @@ def degrade_files(
 def contact_sheet(
     paths: Paths,
     task: Task | str,
+    /,
     *,
     beside: Paths = (),
     columns: int = 4,
