@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from skimage import data
 import undegrade
 from undegrade import api, cli, tasks
 from undegrade.core.errors import InputError, UsageError
+from undegrade.core.image import Picture
 from undegrade.engine import degrade as spoil
 from undegrade.engine.calibrate import Calibration, Row, calibrate
 from undegrade.engine.evaluate import samples
@@ -164,6 +166,27 @@ def test_contact_sheet(folder: Path, task: str) -> None:
     assert np.abs(clean - first).mean() > 0.5
     assert task == "super_resolution" or np.abs(first - second).mean() > 0.2
     assert np.array_equal(tiles[104:136, :48], clean), "the picture beside is shown as it is"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="no such signal here")
+def test_a_signal_ends_the_batch_in_a_line(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    write = spoil.save
+
+    def ended(picture: Picture, target: Path) -> None:
+        write(picture, target)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(spoil, "save", ended)
+    try:
+        status = cli.run(["degrade", str(folder), "-o", str(tmp_path / "out"), "-t", "denoise"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert status == 128 + signal.SIGTERM
+    assert capsys.readouterr().err == "undegrade: stopped\n"
+    assert len(list((tmp_path / "out").iterdir())) == 1
 
 
 def test_contact_sheet_of_nothing(tmp_path: Path) -> None:

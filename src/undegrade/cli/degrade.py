@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from undegrade.cli import _complete
+from undegrade.cli import _complete, _signals
 from undegrade.cli._pairs import pairs
 from undegrade.core.errors import UsageError
 from undegrade.core.names import same_file
@@ -66,13 +66,14 @@ def command(
         typer.echo(contact_sheet)
     failed = 0
     if output is not None:
-        for done in api.degrade_files(paths, output, task, seed=seed, **wish):
-            if done.error:
-                failed += 1
-                named = "" if str(done.source) in done.error else f"{done.source}: "
-                typer.echo(f"undegrade: {named}{done.error}", err=True)
-            else:
-                typer.echo(done.target)
+        with _signals.heard():
+            for done in api.degrade_files(paths, output, task, seed=seed, **wish):
+                if done.error:
+                    failed += 1
+                    named = "" if str(done.source) in done.error else f"{done.source}: "
+                    typer.echo(f"undegrade: {named}{done.error}", err=True)
+                else:
+                    typer.echo(done.target)
     return 1 if failed else 0
 
 
