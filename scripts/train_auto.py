@@ -85,7 +85,8 @@ def main() -> None:
         title="Finds noise, JPEG blocks, motion blur, defocus, rain, haze and snow",
         licence="Apache-2.0",
         origin="trained by the undegrade developers; the training photographs stay under their own terms",
-        limits="Names the right fault of four spoilt pictures in five; often misses real rain. Leaves faint faults.",
+        limits="Names the right fault of more than four spoilt pictures in five; often misses real rain. "
+        "Leaves faint faults.",
         training=Training(
             recipe="scripts/train_auto.py",
             data=f"{told.samples} samples of train, train_extra, train_pairs, depth, kernels, and drawings",
