@@ -22,7 +22,7 @@ def command(
             "--weights",
             "-w",
             autocompletion=_complete.weights,
-            help="Weights; may be given several times. Default: all that are shipped.",
+            help="Weights; may be given several times. Default: the shipped ones, one of each architecture.",
         ),
     ] = None,
     preset: Annotated[str | None, typer.Option(help="Preset of the network.")] = None,

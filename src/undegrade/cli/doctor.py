@@ -12,7 +12,7 @@ import typer
 REQUIRED = ("torch", "numpy", "pillow", "safetensors", "typer", "rich", "pydantic", "pyyaml")
 OPTIONAL = {
     "heif": ("pillow_heif", "reading and writing HEIC"),
-    "cv": ("cv2", "drawing faster degradations and the aligned defocus protocol"),
+    "cv": ("cv2", "the aligned deraining protocol (m3snet-derain)"),
     "onnx": ("onnxruntime", "running and writing ONNX files"),
     "openvino": ("openvino", "running and writing OpenVINO files; bfloat16 on processors"),
     "web": ("gradio", "the web page and the HTTP API (undegrade serve)"),

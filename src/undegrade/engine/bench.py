@@ -58,7 +58,7 @@ def bench(
 
     Args:
         networks: names; each with its default preset, or ``preset``, and fresh weights.
-        weights: ids or files. Without networks and weights: all that are shipped.
+        weights: ids or files. Without networks and weights: the shipped ones, one of each architecture.
         preset: of the one network named.
         backends: default: all that are installed, without ``compile``.
         size: side, or height and width, of the picture.
