@@ -140,16 +140,17 @@ def load_network(
     local_train_size: int | tuple[int, int] | None = None,
     **numbers: Any,
 ) -> nn.Module:
-    """The network in a checkpoint or the id of known weights, in eval mode, found from the names and shapes inside.
+    """The network in a checkpoint, or that of known weights, in eval mode, found from the names and shapes inside.
 
     Args:
-        path: .pth .pt .pkl .ckpt .safetensors, official or ours; pickles are read in restricted mode.
+        path: .pth .pt .pkl .ckpt .safetensors, official or ours; pickles are read in restricted mode. Or the id of
+            known weights.
         network, preset, numbers: what the file is for, where that should not be found out.
         local_train_size: training patch's side or (height, width), for the Local (TLC) form.
 
     Raises:
         WeightsError: unreadable, refused, or not fitting; missing and surplus entries are named.
-        UsageError: ``path`` is neither a path nor a name.
+        UsageError: ``path`` is neither a path nor a name; UnknownNameError: no weights are called so.
     """
     from undegrade.weights.load import load_network as open_network
 
@@ -188,7 +189,8 @@ def export(what: str | Path, output: str | Path, format: str | None = None, **se
     """Write weights for another runtime: ``export("denoising", "denoise.onnx")``; see ``undegrade.inference.export``.
 
     Raises:
-        WeightsError: no such weights, or the file differs from torch; then none is left behind.
+        UnknownNameError: ``what`` is no task, no weights and no file.
+        WeightsError: no such file of weights, or the result differs from torch; then none is left behind.
         MissingExtraError: the format's package is not installed.
     """
     from undegrade.inference.export import export as write
@@ -206,7 +208,7 @@ def bench(**settings: Any) -> dict[str, Any]:
 def check_data(root: str | Path | None = None, **settings: Any) -> CheckReport:
     """What is unpaired, corrupt, of wrong size or doubled: ``check_data("RESIDE", layout="its", split="train")``.
 
-    See ``undegrade.data.check.check_data`` for all settings.
+    The settings are the options of ``undegrade data check``; ``layout`` is its ``--set``.
     """
     from undegrade.data.check import check_data as check
 
@@ -216,7 +218,7 @@ def check_data(root: str | Path | None = None, **settings: Any) -> CheckReport:
 def prepare_data(root: str | Path | None, out: str | Path, **settings: Any) -> Prepared:
     """Lays a data set out as ``out/input`` and ``out/target``, whole or cut into crops.
 
-    See ``undegrade.data.prepare.prepare_data`` for all settings.
+    The settings are the options of ``undegrade data prepare``; ``layout`` is its ``--set``.
     """
     from undegrade.data.prepare import prepare_data as prepare
 
@@ -392,7 +394,11 @@ def list_networks(pattern: str = "*") -> list[str]:
 
 
 def list_presets(network: str, pattern: str = "*") -> list[str]:
-    """Names of a network's presets."""
+    """Names of a network's presets that fit a shell-style pattern.
+
+    Raises:
+        UnknownNameError: no such network.
+    """
     return [name for name in networks.catalog.get(network).presets if fnmatch(name, pattern)]
 
 
@@ -402,7 +408,11 @@ def list_tasks(pattern: str = "*") -> list[str]:
 
 
 def list_weights(pattern: str = "*", task: str | None = None, network: str | None = None) -> list[str]:
-    """Ids of the weights at hand that fit a shell-style pattern, for a task or a network if one is named."""
+    """Ids of the weights at hand that fit a shell-style pattern, for a task or a network if one is named.
+
+    Raises:
+        UnknownNameError: no such task or network.
+    """
     if network is not None and network not in networks.catalog.names():
         networks.catalog.summary(network)  # raises with the nearest name
     wanted = tasks.get(task).name if task is not None else None

@@ -64,7 +64,7 @@ class EvalReport:
 
     @property
     def mean(self) -> dict[str, float]:
-        """Mean over the pictures of every measure and of the seconds: per-picture decibels, not pooled error."""
+        """Mean over the pictures of every measure and of the seconds, of their decibels rather than their errors."""
         rows = [image.to_dict() for image in self.images]
         return {key: sum(row[key] for row in rows) / len(rows) for key in rows[0] if key != "name"} if rows else {}
 

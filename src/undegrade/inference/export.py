@@ -100,9 +100,10 @@ def export(
     Raises:
         UsageError: no such format or dtype, several networks at once, one of spandrel's, or a file of the export would
             replace ``what``, a folder, or a file that does not belong to an older export.
+        UnknownNameError: ``what`` is no task, no weights and no file.
         InputError: the file cannot be written.
-        WeightsError: no such weights, a network that the format cannot hold, or a file that differs from torch; none is
-            left behind.
+        WeightsError: no such file of weights, a network that the format cannot hold, or a result that differs from
+            torch; none is left behind.
         MissingExtraError: the format's package is not installed.
     """
     path, format, _ = _chosen(output, format)  # noqa: A001  # before weights are read

@@ -60,7 +60,7 @@ def load(
     Raises:
         UnknownNameError: ``what`` is no task, no weights and no file; or an unknown parameter.
         WeightsError: no weights for the wish, or a file that cannot be used.
-        UsageError: an impossible combination.
+        UsageError: an impossible combination, or a value that is out of range or not available here.
     """
     chain, task, weights = _meaning(what, task, weights)
     options = Options(**{name: rest.pop(name) for name in list(rest) if name in _OPTIONS})
