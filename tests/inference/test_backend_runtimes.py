@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,21 @@ def test_openvino_runs_tiles_with_the_means_of_the_whole_picture(picture):
     assert (quick.tensor(x, tile=128) - expected).abs().max() < 1e-5
     alone = replace(plain, spec=replace(spec, tiling="free")).tensor(x, tile=128)
     assert (alone - expected).abs().max() > 1e-4  # tiles with means of their own differ
+
+
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_threads_that_share_a_graph_get_their_own_results(name, picture):
+    pytest.importorskip("openvino" if name == "openvino" else "onnxruntime")
+    spec = networks.get("nafsr")
+    config = spec.configure(None, width=8, blocks=2)
+    net = spec.build(config).eval()
+    backend = runtimes.make(name, net, spec, config)
+    pictures = [picture(64 + 8 * (index % 3), 80) * index / 7 for index in range(8)]
+    alone = [backend.run(x) for x in pictures]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(6):
+            for one, other in zip(threads.map(backend.run, pictures), alone, strict=True):
+                assert torch.equal(one, other)
 
 
 def test_torch_runs_what_is_too_small_for_the_graph_and_what_it_spoils(graph, picture):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -62,9 +63,11 @@ def compiled(model: Any, precision: str = "f32") -> Callable[..., torch.Tensor]:
     if precision == "f32":
         settings["EXECUTION_MODE_HINT"] = "ACCURACY"
     program = openvino.Core().compile_model(model, "CPU", settings)
+    alone = Lock()  # the program has one place for its result: another thread's would be taken for one's own
 
     def run(*inputs: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(program([each.contiguous().numpy() for each in inputs])[0].copy())
+        with alone:
+            return torch.from_numpy(program([each.contiguous().numpy() for each in inputs])[0].copy())
 
     return run
 
