@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 
 import pytest
 
 import undegrade
 from undegrade import api
-from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.core.errors import (
+    InputError,
+    MissingExtraError,
+    UndegradeError,
+    UnknownNameError,
+    UsageError,
+    WeightsError,
+)
 
 NAMES = {
     "WeightsCard": "class",
@@ -87,3 +95,18 @@ def test_the_functions_of_the_api_are_all_listed():
     own = {name for name, value in vars(api).items() if inspect.isfunction(value) and value.__module__ == api.__name__}
     assert sorted(api.__all__) == sorted(name for name in own if not name.startswith("_"))
     assert set(api.__all__) >= {name for name in undegrade.__all__ if inspect.isfunction(getattr(undegrade, name))}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownNameError("task", "derrain", ["derain", "denoise"]),
+        MissingExtraError("video", "video"),
+        *(kind("x.png: no") for kind in (UndegradeError, UsageError, InputError, WeightsError)),
+    ],
+)
+def test_errors_come_out_of_other_processes_as_they_were(error):
+    other = pickle.loads(pickle.dumps(error))
+    assert type(other) is type(error)
+    assert str(other) == str(error)
+    assert vars(other) == vars(error)

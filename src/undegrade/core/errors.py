@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["InputError", "MissingExtraError", "UndegradeError", "UnknownNameError", "UsageError", "WeightsError"]
 
@@ -40,6 +41,10 @@ class UnknownNameError(UsageError):
         super().__init__(f"unknown {kind} '{name}': {hint}")
         self.kind, self.name, self.known = kind, name, names
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exceptions are made anew from their message: between processes, pools would break or wait for ever.
+        return type(self), (self.kind, self.name, self.known)
+
 
 class InputError(UndegradeError):
     """One input cannot be read, restored or written; others are not concerned."""
@@ -59,4 +64,7 @@ class MissingExtraError(UndegradeError, ImportError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional package: pip install 'undegrade[{extra}]'")
-        self.extra = extra
+        self.what, self.extra = what, extra
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.what, self.extra)
