@@ -42,6 +42,19 @@ def test_kind_and_depth_are_kept() -> None:
     assert isinstance(api.degrade(Image.fromarray(array), "sr", scale=2), Image.Image)
 
 
+@pytest.mark.parametrize("task", ["dehazing", "deraining", "motion_deblurring"])
+def test_the_device_of_new_tensors_does_not_matter(task: str) -> None:
+    clean = torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(0))
+    here = api.degrade(clean, task, seed=1)
+    with torch.device("meta"):
+        assert torch.equal(api.degrade(clean, task, seed=1), here)
+
+
+def test_a_seed_is_a_number() -> None:
+    with pytest.raises(UsageError, match="seed='one': a whole number"):
+        api.degrade(torch.rand(3, 64, 80), "denoising", seed="one")
+
+
 def test_seed_and_name_decide(folder: Path) -> None:
     def one(seed: int) -> bytes:
         image: Image.Image = api.degrade(folder / "cat.png", "deraining", seed=seed)

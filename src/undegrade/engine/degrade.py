@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -56,8 +57,12 @@ def degrade(image: Any, task: Task | str, *, seed: int = 0, frame: int | None = 
     """
     task = get_task(task) if isinstance(task, str) else task
     picture = read(image, frame=frame)
+    if not isinstance(seed, Integral):
+        raise UsageError(f"seed={seed!r}: a whole number")
     generator = (
-        generator_for(seed, Path(image).stem) if isinstance(image, (str, Path)) else torch.Generator().manual_seed(seed)
+        generator_for(seed, Path(image).stem)
+        if isinstance(image, (str, Path))
+        else torch.Generator().manual_seed(int(seed))
     )
     return like(picture, apply(task, picture.pixels, generator, _checked(task, strength)))
 
@@ -91,7 +96,8 @@ def apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mappi
     if task.degrade is None:
         raise UsageError(f"{task.name} has no degradation model, only real pairs")
     try:
-        return task.degrade(clean, generator, **strength)
+        with torch.device(clean.device):  # whatever device the program has new tensors on
+            return task.degrade(clean, generator, **strength)
     except TypeError as error:
         unknown = re.search(r"(?:unexpected keyword argument|multiple values for argument) '(\w+)'", str(error))
         if unknown is None:

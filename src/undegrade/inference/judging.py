@@ -147,7 +147,7 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     if _flat(seen):
         return Diagnosis((), None, 0.0, dict.fromkeys(FAULTS, 0.0), told)
     whole = view(pixels)
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.device("cpu"):  # whatever device the program has new tensors on
         opinion = judge(seen[None], whole[None])
     *cases, nothing = opinion.cases[0].softmax(dim=0).tolist()
     sure = dict(zip(FAULTS, opinion.present[0].sigmoid().tolist(), strict=True))
@@ -192,7 +192,7 @@ def open_judge(weights: str | None = None) -> tuple[Judge, WeightsCard]:
 
 @lru_cache(maxsize=2)
 def _filled(path: Path, config: JudgeConfig) -> Judge:
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         judge = Judge(config)
     judge.load_state_dict(read(path).entries)
     return judge.float().eval()

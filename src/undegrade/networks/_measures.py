@@ -127,7 +127,9 @@ def _diagonals(plane: Tensor) -> Tensor:
 @cache
 def _sectors(side: int) -> Tensor:
     """(32, F): which waves belong to which of eight lengths and four directions; shares of each that add up to 1."""
-    y, x = torch.meshgrid(torch.fft.fftfreq(side), torch.fft.rfftfreq(side), indexing="ij")
+    y, x = torch.meshgrid(
+        torch.fft.fftfreq(side, dtype=torch.float32), torch.fft.rfftfreq(side, dtype=torch.float32), indexing="ij"
+    )
     ring = (torch.hypot(y, x) * 16).long().clamp(max=7)
     turn = ((torch.atan2(y, x) / math.pi * 4 + 0.5).floor() % 4).long()
     sectors = F.one_hot((ring * 4 + turn).flatten(), 32).T.float()
@@ -137,7 +139,7 @@ def _sectors(side: int) -> Tensor:
 def _spectrum(grey: Tensor) -> Tensor:
     """Power of waves of eight lengths and four directions: what blur takes, noise fills, streaks line up."""
     side = grey.shape[-1]
-    fade = torch.hann_window(side, periodic=False)
+    fade = torch.hann_window(side, periodic=False, dtype=grey.dtype)
     waves = torch.fft.rfft2((grey - grey.mean(dim=(2, 3), keepdim=True)) * fade * fade[:, None], norm="ortho")
     power: Tensor = waves.abs().square().flatten(1) @ _sectors(side).T
     return (power + _TINY**2).log()
@@ -164,7 +166,8 @@ def _grain(plane: Tensor) -> Tensor:
 def _lines() -> Tensor:
     """(5, 1, L, L): mean along a line, less the mean of its surroundings."""
     reach = _LINE // 2
-    y, x = torch.meshgrid(torch.arange(-reach, reach + 1.0), torch.arange(-reach, reach + 1.0), indexing="ij")
+    reaches = torch.arange(-reach, reach + 1, dtype=torch.float32)
+    y, x = torch.meshgrid(reaches, reaches, indexing="ij")
     kernels = []
     for angle in _ANGLES:
         turn = math.radians(angle)
@@ -228,7 +231,7 @@ def _bands(grey: Tensor) -> Tensor:
 @cache
 def _waves() -> Tensor:
     """(64, 1, 8, 8): the cosine transform of JPEG."""
-    place = torch.arange(8.0)
+    place = torch.arange(8, dtype=torch.float32)
     rows = torch.cos((2 * place[None] + 1) * place[:, None] * math.pi / 16) / 2
     rows[0] /= math.sqrt(2)
     return torch.einsum("ui,vj->uvij", rows, rows).reshape(64, 1, 8, 8)
@@ -312,7 +315,7 @@ def _by_darkness(pictures: Tensor, grey: Tensor) -> Tensor:
     vivid = F.avg_pool2d((high - low) / high.clamp(min=0.02), 8)
     bright, blue = F.avg_pool2d(grey, 8), F.avg_pool2d(pictures[:, 2:] - pictures[:, :1], 8)
     dark = -F.max_pool2d(-low, 8)
-    height = torch.linspace(0, 1, dark.shape[2])[:, None].expand_as(dark)
+    height = torch.linspace(0, 1, dark.shape[2], dtype=dark.dtype)[:, None].expand_as(dark)
     found = []
     for order, told in (
         (dark, (contrast, vivid, bright, blue, height, dark)),
@@ -374,7 +377,7 @@ def _airlight(views: Tensor) -> Tensor:
     ranks = [int(share * (ordered.shape[1] - 1)) for share in (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)]
     grey = views.mean(dim=1, keepdim=True)
     contrast = (F.avg_pool2d(_fine(grey, 5).abs(), 7, 4, 3, count_include_pad=False) + 20 * _TINY).log()
-    height = torch.linspace(0, 1, through.shape[2])[:, None].expand_as(through)
+    height = torch.linspace(0, 1, through.shape[2], dtype=through.dtype)[:, None].expand_as(through)
     vivid = small.amax(dim=1, keepdim=True) - small.amin(dim=1, keepdim=True)
     pairs = ((contrast, through), (height, through), (vivid, through), (height, contrast))
     return torch.cat(
