@@ -157,6 +157,12 @@ def test_local_form(official, save):
         load_network(save(official(TRIAL)), local_train_size=256)
 
 
+@pytest.mark.parametrize("size", ["64", 64.5, 0, (32,), (32, "32")])
+def test_sizes_of_patches_that_are_none(size):
+    with pytest.raises(UsageError, match="give the side, or"):
+        load_network("denoising_fast", local_train_size=size)
+
+
 def test_global_random_state_is_left_alone(official, save):
     path = save(official(TRIAL))
     before = torch.get_rng_state()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -319,7 +320,7 @@ def _some(names: list[str]) -> str:
 def _localise(module: nn.Module, spec: Spec, train_size: int | tuple[int, int]) -> nn.Module:
     if spec.local is None:
         raise UsageError(f"local_train_size={train_size}: {spec.name} has no Local (TLC) form")
-    height, width = (train_size, train_size) if isinstance(train_size, int) else train_size
-    if min(height, width) < 1:
+    sides: Any = train_size if isinstance(train_size, tuple | list) else (train_size, train_size)
+    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
         raise UsageError(f"local_train_size={train_size}: give the side, or (height, width), of the training patches")
-    return spec.local(module, (int(height), int(width)))
+    return spec.local(module, (int(sides[0]), int(sides[1])))
