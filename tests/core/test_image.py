@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -252,3 +253,13 @@ def test_warnings_stay_as_they_were_when_another_thread_records_a_network() -> N
         for done in [pool.submit(decode_slowly), pool.submit(record)]:
             done.result()
     assert list(warnings.filters) == before
+
+
+def test_paths_of_any_kind(tmp_path: Path) -> None:
+    class Place:
+        def __fspath__(self) -> bytes:
+            return os.fsencode(tmp_path / "a.png")
+
+    Image.new("RGB", (8, 5)).save(tmp_path / "a.png")
+    found = image.read(Place())
+    assert (found.size, found.kind) == ((5, 8), "path")

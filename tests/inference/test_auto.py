@@ -21,6 +21,7 @@ from undegrade.inference import judging
 from undegrade.inference.auto import Auto
 from undegrade.inference.chain import Chain
 from undegrade.inference.judging import CROP, VIEW, Diagnosis, crops, diagnose, places, shown, view
+from undegrade.networks import _measures
 from undegrade.networks._judge import FAULTS, NOTHING, Judge, JudgeConfig, Opinion, measured
 from undegrade.networks._measures import _airlight as airlight
 from undegrade.networks._measures import _blurred_again as blurred_again
@@ -373,6 +374,35 @@ def test_batches_of_other_channels_are_refused(auto: Auto) -> None:
             UsageError, match=rf"tensor of shape \(1, {channels}, 64, 64\): must be \(B, 1 or 3, H, W\)"
         ):
             auto.tensor(torch.zeros(1, channels, 64, 64))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"tiel": 64}, "option 'tiel': did you mean 'tile'"), ({"strength": 9}, "strength=9")]
+)
+def test_wrong_options_are_told_for_pictures_with_nothing_wrong(
+    auto: Auto, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        replace(auto, judge=Sure())(coffee(64, 64), **options)
+
+
+def test_tensors_of_integers_are_refused(auto: Auto) -> None:
+    with pytest.raises(InputError, match=r"tensor of type torch\.uint8: must be float"):
+        auto.tensor(torch.full((1, 3, 64, 64), 100, dtype=torch.uint8))
+
+
+def test_what_the_program_has_set_for_new_tensors_does_not_matter(auto: Auto) -> None:
+    noisy = spoilt("denoising", sigma=30)
+    told = auto.diagnose(noisy)
+    _measures._lines.cache_clear()
+    _measures._waves.cache_clear()
+    _measures._sectors.cache_clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            assert load("auto", device="cpu").diagnose(noisy) == told
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_it_is_shown_in_one_line(auto: Auto) -> None:

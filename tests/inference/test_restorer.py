@@ -265,3 +265,9 @@ def test_wrong_input(probe, picture):
         probe().tensor(picture(8, 8, channels=2))
     with pytest.raises(UsageError, match="B, C, H, W"):
         probe().tensor(picture(8, 8)[0])
+    with pytest.raises(InputError, match=r"tensor of type torch\.uint8: must be float"):
+        probe().tensor((picture(8, 8) * 255).to(torch.uint8))
+    with pytest.raises(InputError, match="divide by 255"):
+        probe().tensor(picture(8, 8) * 255)
+    with pytest.raises(UsageError, match="frame=1: a whole number, of files and PIL images"):
+        probe()(picture(8, 8), frame=1)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,11 +30,24 @@ from undegrade.core.decode import MAX_PIXELS
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES, Frame, Metadata
 
-__all__ = ["MAX_PIXELS", "SUFFIXES", "Picture", "frames", "from_frame", "like", "load_rgb", "read", "save", "to_frame"]
+__all__ = [
+    "MAX_PIXELS",
+    "SUFFIXES",
+    "Picture",
+    "check_floats",
+    "frames",
+    "from_frame",
+    "like",
+    "load_rgb",
+    "read",
+    "save",
+    "to_frame",
+]
 
 Kind = Literal["path", "bytes", "pil", "array", "tensor", "picture"]
 LARGEST_FLOAT = 16.0
 """Floats beyond this are taken for 0..255 by mistake; noise of sigma 75 stays within -2..3."""
+TOO_LARGE = "floats up to {:g}: must be finite and in 0..1 (divide by 255 or 65535)"
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,8 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
         InputError: the source cannot be read as a picture.
         UsageError: it is of no kind that is handled.
     """
+    if isinstance(source, os.PathLike):
+        source = Path(os.fsdecode(source))
     if frame is not None and not (isinstance(frame, Integral) and isinstance(source, str | Path | bytes | Image.Image)):
         raise UsageError(f"frame={frame!r}: a whole number, of files and PIL images with several")
     match source:
@@ -237,12 +253,23 @@ def _scaled(samples: NDArray[Any]) -> Tensor:
         scale = 1
         largest = float(np.abs(samples).max())
         if not largest <= LARGEST_FLOAT:
-            raise InputError(f"floats up to {largest:g}: must be finite and in 0..1 (divide by 255 or 65535)")
+            raise InputError(TOO_LARGE.format(largest))
     else:
         raise InputError(f"samples of type {samples.dtype}: must be bool, uint8, uint16 or float in 0..1")
     planes = np.empty((samples.shape[2], *samples.shape[:2]), np.float32)
     np.divide(samples.transpose(2, 0, 1), scale, out=planes, casting="unsafe")
     return torch.from_numpy(planes)
+
+
+def check_floats(tensor: Tensor) -> None:
+    """Raises an InputError for integers and for floats far beyond 0..1; NaN is left to who computes with it."""
+    if not tensor.is_floating_point():
+        raise InputError(
+            f"tensor of type {tensor.dtype}: must be float in 0..1; call the restorer itself with integers"
+        )
+    low, high = map(float, tensor.detach().float().aminmax())  # unlike abs, this takes no memory
+    if (largest := max(-low, high)) > LARGEST_FLOAT:
+        raise InputError(TOO_LARGE.format(largest))
 
 
 def _parts(planes: Tensor) -> tuple[Tensor, Tensor | None]:

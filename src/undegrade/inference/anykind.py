@@ -75,6 +75,6 @@ class AnyKind(ABC):
         if isinstance(image, Tensor) and image.ndim == 4:
             if not len(image):
                 raise InputError(f"tensor of shape {tuple(image.shape)}: there is no picture in it")
-            return torch.stack([self(one, progress=progress, **options) for one in image])
+            return torch.stack([self(one, frame=frame, progress=progress, **options) for one in image])
         picture = images.read(image, frame=frame)
         return images.like(picture, self.pixels(picture, progress=progress, **options))

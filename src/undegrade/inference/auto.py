@@ -70,6 +70,7 @@ class Auto(AnyKind):
 
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``; the result's ``report`` says what was found and done. Not rounded, alpha untouched."""
+        self.options.with_those(options)  # a mistake is told for pictures with nothing wrong as well
         found = diagnose(picture, self.judge)
         steps = [replace(self.restorer(finding.task), parameters=finding.parameters) for finding in found.findings]
         done = [{"task": step.task.name if step.task else None, "weights": step.info["weights"]} for step in steps]
@@ -86,9 +87,10 @@ class Auto(AnyKind):
         """Restore (B, C, H, W) float in 0..1, each picture by its own faults.
 
         Raises:
-            InputError: NaN or infinity in a picture.
+            InputError: no floats in 0..1, or NaN or infinity in a picture.
             UsageError: another shape, an empty one, or neither one channel nor three.
         """
         if x.ndim != 4 or 0 in x.shape or x.shape[1] not in (1, 3):
             raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, 1 or 3, H, W)")
+        images.check_floats(x)
         return torch.stack([self.pixels(Picture(one.float()), progress=progress, **options) for one in x])

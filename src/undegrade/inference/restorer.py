@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from undegrade.core.errors import InputError, UnknownNameError, UsageError
+from undegrade.core import image as images
+from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture
 from undegrade.inference import runtimes
 from undegrade.inference.anykind import AnyKind
@@ -132,15 +133,13 @@ class Restorer(AnyKind):
         """Restore (B, C, H, W) float in 0..1 to (B, C, sH, sW) in 0..1; each picture as if it were alone.
 
         Raises:
-            InputError: NaN or infinity in the input, or no memory for even a small tile.
+            InputError: no floats in 0..1, NaN or infinity in the input, or no memory for even a small tile.
             UsageError: a wrong option or number of channels.
         """
         if x.ndim != 4 or 0 in x.shape:
             raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, C, H, W)")
-        for name in options:
-            if name not in Options.__dataclass_fields__:
-                raise UnknownNameError("option", name, Options.__dataclass_fields__)
-        chosen = replace(self.options, **options)
+        images.check_floats(x)
+        chosen = self.options.with_those(options)
         self._check(chosen)
         results = [self._restore(one[None].float(), chosen, progress) for one in x]
         return results[0] if len(results) == 1 else torch.cat(results)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from undegrade.core.device import free_memory
-from undegrade.core.errors import InputError, UsageError
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.core.heap import kept
 from undegrade.inference import tiling
 from undegrade.inference.backend import Backend, TorchBackend
@@ -82,6 +82,17 @@ class Options:
             raise UsageError(f"ensemble={self.ensemble}: choose 1 or 8")
         if self.max_memory is not None and not 0 < self.max_memory < inf:
             raise UsageError(f"max_memory={self.max_memory}: give a positive number of bytes")
+
+    def with_those(self, given: Mapping[str, Any]) -> Options:
+        """These options, but for what is given.
+
+        Raises:
+            UsageError: a wrong value; UnknownNameError: there is no such option.
+        """
+        for name in given:
+            if name not in Options.__dataclass_fields__:
+                raise UnknownNameError("option", name, Options.__dataclass_fields__)
+        return replace(self, **given)
 
 
 def run(
