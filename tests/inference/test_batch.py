@@ -218,6 +218,21 @@ def test_a_fault_in_the_restorer_is_told_and_the_run_goes_on(tree: Path) -> None
     assert second.status == "done"
 
 
+def test_what_progress_raises_ends_the_run(tree: Path) -> None:
+    class Enough(Exception):  # noqa: N818
+        pass
+
+    def progress(number: int, share: float) -> None:
+        if number == 1:
+            raise Enough
+
+    outcomes = batch.run(batch.plan([tree / "in"], tree / "out"), Negative(), progress=progress)
+    assert next(outcomes).status == "done"
+    with pytest.raises(Enough):
+        next(outcomes)
+    assert [path.name for path in (tree / "out").iterdir()] == ["a.png"]
+
+
 def test_skip_existing(tree: Path) -> None:
     jobs = batch.plan([tree / "in"], tree / "out")
     list(batch.run(jobs, Negative()))

@@ -50,7 +50,8 @@ def run(
         restorer: what is done to every picture.
         skip_existing: leave a job out when its target is there.
         max_pixels: larger files are refused.
-        progress: called with the number of the job and the share of its current picture that is done.
+        progress: called with the number of the job and the share of its current picture that is done. What it raises
+            ends the run, as a KeyboardInterrupt does.
         publish: gives a finished file its name; called from another thread.
         sync: write through to the disk before that.
     """
@@ -79,12 +80,22 @@ def run(
                     del result  # or the picture would stay in memory while the next one is in work
             while written:
                 yield written.popleft().result()
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, _ToldError) as stop:
             yield from [future.result() for future in written if future.exception() is None]
+            if isinstance(stop, _ToldError):
+                raise stop.error from None
             raise
         finally:
             for begun in waiting:
                 begun.opened.cancel()
+
+
+class _ToldError(BaseException):
+    """What ``progress`` raised. Not an Exception: those are taken for faults of the picture."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,10 @@ def _rounded(picture: Picture, restore: Callable[[Picture], Picture]) -> Frame:
 
 def _tell(progress: Progress | None, number: int, done: int, tiles: int) -> None:
     if progress is not None:
-        progress(number, done / tiles)
+        try:
+            progress(number, done / tiles)
+        except Exception as error:
+            raise _ToldError(error) from None
 
 
 def _prepare(job: Job, target: Location, frame: Frame, count: int, scale: int) -> None:
