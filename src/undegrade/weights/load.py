@@ -321,6 +321,6 @@ def _localise(module: nn.Module, spec: Spec, train_size: int | tuple[int, int]) 
     if spec.local is None:
         raise UsageError(f"local_train_size={train_size}: {spec.name} has no Local (TLC) form")
     sides: Any = train_size if isinstance(train_size, tuple | list) else (train_size, train_size)
-    if len(sides) != 2 or not all(isinstance(side, Integral) and side > 0 for side in sides):
+    if len(sides) != 2 or not all(isinstance(side, Integral) and int(side) > 0 for side in sides):
         raise UsageError(f"local_train_size={train_size}: give the side, or (height, width), of the training patches")
     return spec.local(module, (int(sides[0]), int(sides[1])))
