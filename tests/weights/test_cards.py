@@ -130,7 +130,7 @@ def test_changed_file_is_noticed(small, own):
     with pytest.raises(WeightsError, match=r"SHA-256 \w{12}\.\.\. is not the card's"):
         open_weights("mine")
     (own / "mine.safetensors").unlink()
-    with pytest.raises(WeightsError, match="is missing"):
+    with pytest.raises(WeightsError, match="is missing; put it beside its card"):
         open_weights("mine")
 
 

@@ -104,7 +104,9 @@ def fetch(stored: Stored) -> Path:
     """
     path = stored.path
     if not path.is_file():
-        raise WeightsError(f"{stored.card.id}: file {path} is missing; the package is not complete: install it again")
+        own = path.parent != _files()
+        way_out = "put it beside its card" if own else "the package is not complete: install it again"
+        raise WeightsError(f"{stored.card.id}: file {path} is missing; {way_out}")
     if stored.card.sha256:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -139,11 +141,15 @@ def _can(ability: Any, value: Any) -> bool:
     return bool(ability == value)
 
 
+def _files() -> Path:
+    """The folder of the shipped weights."""
+    return Path(str(resources.files("undegrade.weights"))) / "files"
+
+
 def _shipped() -> Iterator[Stored]:
-    folder = Path(str(resources.files("undegrade.weights")))
-    for path in sorted((folder / "cards").glob("*.toml")):
+    for path in sorted((_files().parent / "cards").glob("*.toml")):
         card = read_card(path)
-        yield Stored(card, folder / "files" / card.file)
+        yield Stored(card, _files() / card.file)
 
 
 def _own() -> Iterator[Stored]:
