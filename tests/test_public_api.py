@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import pickle
+from typing import get_overloads
 
 import pytest
 
@@ -110,3 +111,10 @@ def test_errors_come_out_of_other_processes_as_they_were(error):
     assert type(other) is type(error)
     assert str(other) == str(error)
     assert vars(other) == vars(error)
+
+
+@pytest.mark.parametrize("function", [undegrade.restore, undegrade.degrade, undegrade.Restorer.__call__])
+def test_checkers_of_types_know_which_kind_of_image_comes_back(function):
+    forms = get_overloads(function)
+    assert [form.__annotations__["return"] for form in forms] == ["Image", "Same"]
+    assert {shape(form) for form in forms} == {shape(function)}

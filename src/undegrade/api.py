@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from undegrade import networks, tasks
 from undegrade.core.errors import UsageError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from undegrade.engine.degrade import Done
     from undegrade.engine.published import Comparison
     from undegrade.engine.scores import EvalReport
+    from undegrade.inference.anykind import Same
     from undegrade.inference.auto import Auto
     from undegrade.inference.chain import Chain
     from undegrade.inference.export import Exported
@@ -71,6 +72,16 @@ __all__ = [
     "video_targets",
     "weights_card",
 ]
+
+
+@overload
+def restore(
+    image: str | os.PathLike[str], task: str | None = None, *, frame: int | None = None, **wish: Any
+) -> Image: ...
+
+
+@overload
+def restore(image: Same, task: str | None = None, *, frame: int | None = None, **wish: Any) -> Same: ...
 
 
 def restore(image: Any, task: str | None = None, *, frame: int | None = None, **wish: Any) -> Any:
@@ -234,6 +245,16 @@ def data_layouts(name: str | None = None) -> list[Layout]:
     from undegrade.data import layouts
 
     return list(layouts.LAYOUTS.values()) if name is None else [layouts.get(name)]
+
+
+@overload
+def degrade(
+    image: str | os.PathLike[str], task: str, seed: int = 0, *, frame: int | None = None, **strength: Any
+) -> Image: ...
+
+
+@overload
+def degrade(image: Same, task: str, seed: int = 0, *, frame: int | None = None, **strength: Any) -> Same: ...
 
 
 def degrade(image: Any, task: str, seed: int = 0, *, frame: int | None = None, **strength: Any) -> Any:

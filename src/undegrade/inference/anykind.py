@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import torch
+from numpy.typing import NDArray
+from PIL.Image import Image
 from torch import Tensor
 
 from undegrade.core import image as images
@@ -15,7 +18,10 @@ from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import Picture
 from undegrade.inference.run import Progress
 
-__all__ = ["AnyKind"]
+__all__ = ["AnyKind", "Same"]
+
+Same = TypeVar("Same", bytes, Image, NDArray[Any], Tensor, Picture)
+"""The kinds of image that come back as the same kind; a path gives a PIL image."""
 
 
 class AnyKind(ABC):
@@ -52,6 +58,21 @@ class AnyKind(ABC):
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return hub.upload(folder, repository, **settings)
+
+    @overload
+    def __call__(
+        self,
+        image: str | PathLike[str],
+        *,
+        frame: int | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> Image: ...
+
+    @overload
+    def __call__(
+        self, image: Same, *, frame: int | None = None, progress: Progress | None = None, **options: Any
+    ) -> Same: ...
 
     def __call__(
         self, image: Any, *, frame: int | None = None, progress: Progress | None = None, **options: Any
