@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -126,6 +127,26 @@ def test_addresses_in_gradio_files_are_refused() -> None:
     assert ask(guard, "POST", path, (good.encode(),))[::2] == (200, str(len(good)).encode())
     assert ask(guard, "POST", path, (b"{",))[0] == 400
     assert ask(guard, "POST", path, (b"[" * 500_000,))[0] == 400
+    for deep in (400, 600, 900):  # what json still reads
+        assert ask(guard, "POST", path, (b"[" * deep + b"]" * deep,))[0] == 200
+
+
+def test_files_in_gradio_lie_in_our_folder(tmp_path: Path) -> None:
+    guard, path = Guard(echo, Limits(), folder=tmp_path), "/gradio_api/queue/join"
+    good = [f"{tmp_path}/a/b.png", str(tmp_path.resolve() / "ü.png")]
+    bad = [
+        "/etc/passwd",
+        f"{tmp_path}x/b.png",
+        f"{tmp_path}/../b.png",
+        f"{tmp_path}/a/../../b.png",
+        "b.png",
+        "",
+        str(tmp_path),
+        f"{tmp_path}/\0",
+    ]
+    for name in (*good, *bad):
+        body = json.dumps({"data": [{"a": [{"path": name}]}]}).encode()
+        assert ask(guard, "POST", path, (body,))[0] == (200 if name in good else 400), name
 
 
 def test_sizes() -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -152,6 +152,48 @@ def test_page_files_of_others_and_addresses_stay_shut(client: Any) -> None:
         assert client.post("/gradio_api/queue/join", json=data).status_code == 400
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+def test_files_of_the_machine_are_not_restored_for_the_page(client: Any, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(png())
+    (mine,) = client.post("/gradio_api/upload", files={"files": ("a.png", png())}).json()
+    page = client.get("/config").json()
+    kinds = {one["id"]: one for one in page["components"]}
+    run = next(one for one in page["dependencies"] if [kinds[i]["type"] for i in one["inputs"]][:1] == ["file"])
+    rest = [kinds[i]["props"].get("value") for i in run["inputs"]][1:]
+
+    def ask(path: str) -> Any:
+        file = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        data = {"data": [file, *rest], "fn_index": run["id"], "session_hash": "s"}
+        return client.post("/gradio_api/queue/join", json=data)
+
+    for path in (str(secret), os.path.relpath(secret), f"{Path(mine).parent}/../../../..{secret}", "/dev/zero", ""):
+        answer = ask(path)
+        assert (answer.status_code, "was not sent to this page" in answer.text) == (400, True), path
+    assert ask(mine).status_code == 200
+    with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "s"}) as told:
+        lines = [json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:")]
+    assert any(line["msg"] == "process_completed" and line["success"] for line in lines)
+
+
+def test_gradio_itself_takes_uploaded_files_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    from gradio import processing_utils
+    from gradio.context import LocalContext
+    from gradio.exceptions import InvalidPathError
+
+    from undegrade.web import page
+    from undegrade.web.limits import Limits
+
+    monkeypatch.setattr(page.gr, "mount_gradio_app", lambda *_, **__: None)
+    blocks: Any = SimpleNamespace(has_launched=False, allowed_paths=[], blocked_paths=[])
+    page._mount(cast(Any, None), blocks, Limits())
+    before = LocalContext.blocks.set(blocks)
+    try:
+        with pytest.raises(InvalidPathError):
+            processing_utils._check_allowed(__file__, check_in_upload_folder=True)
+    finally:
+        LocalContext.blocks.reset(before)
 
 
 def test_full_queue_is_503_and_nobody_is_lost(client: Any, photo: Path) -> None:

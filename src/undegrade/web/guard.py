@@ -11,8 +11,9 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -68,6 +69,7 @@ class Guard:
         pages: paths of pages.
         token: asked of every request when given.
         kept: bytes that lie on disk for the page.
+        folder: where files of the page lie; gradio's JSON may name no others. None: any.
     """
 
     def __init__(
@@ -79,8 +81,9 @@ class Guard:
         pages: Iterable[str] = ("/",),
         token: str | None = None,
         kept: Callable[[], int] = lambda: 0,
+        folder: Path | None = None,
     ) -> None:
-        self.app, self.limits, self.kept = app, limits, kept
+        self.app, self.limits, self.kept, self.folder = app, limits, kept, folder
         self.hosts = {"localhost", *(name.lower() for name in hosts)}
         self.pages = set(pages)
         self.token = token.encode() if token else None
@@ -177,8 +180,11 @@ class _Body:
                 found = json.loads(body or b"null")
             except (ValueError, RecursionError):
                 raise Refusal(400, "not JSON") from None
-            if _leads_out(found):
-                raise Refusal(400, "addresses are not fetched: send the picture itself")
+            for path in _paths(found):
+                if "://" in path:
+                    raise Refusal(400, "addresses are not fetched: send the picture itself")
+                if self.guard.folder is not None and not _lies_in(path, self.guard.folder):
+                    raise Refusal(400, f"{path[:80]!r} was not sent to this page: send the picture itself")
             self.held.append({"type": "http.request", "body": body, "more_body": False})
 
     async def receive(self) -> Message:
@@ -337,15 +343,24 @@ def _cookie(scope: Message) -> str:
     return ""
 
 
-def _leads_out(value: Any) -> bool:
-    """Whether a file in gradio's JSON is named by an address."""
-    match value:
-        case dict():
-            path = value.get("path")
-            return (isinstance(path, str) and "://" in path) or any(map(_leads_out, value.values()))
-        case list():
-            return any(map(_leads_out, value))
-    return False
+def _paths(value: Any) -> Iterator[str]:
+    """What gradio would take for names of files; without recursion, because strangers nest as deep as they like."""
+    rest = [value]
+    while rest:
+        match rest.pop():
+            case dict() as one:
+                if isinstance(path := one.get("path"), str):
+                    yield path
+                rest += one.values()
+            case list() as many:
+                rest += many
+
+
+def _lies_in(path: str, folder: Path) -> bool:
+    """Whether a path leads below a folder; there are no links in ours, so its name is enough."""
+    name = Path(path)
+    below = any(one in name.parents for one in (folder, folder.resolve()))
+    return below and ".." not in name.parts and "\0" not in path
 
 
 def _mb(size: int) -> str:

@@ -115,7 +115,8 @@ def make_app(
         from undegrade.web.page import add_page
 
         pages += add_page(app, desk, limits, folder / "page")
-    return Guard(app, limits, hosts=hosts, pages=pages, token=token, kept=_Kept(folder / "page", limits.keep))
+    kept = _Kept(folder / "page", limits.keep)
+    return Guard(app, limits, hosts=hosts, pages=pages, token=token, kept=kept, folder=folder / "page")
 
 
 class _Server(uvicorn.Server):
