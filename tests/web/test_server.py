@@ -13,7 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
@@ -175,25 +175,6 @@ def test_files_of_the_machine_are_not_restored_for_the_page(client: Any, tmp_pat
     with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "s"}) as told:
         lines = [json.loads(line[5:]) for line in told.iter_lines() if line.startswith("data:")]
     assert any(line["msg"] == "process_completed" and line["success"] for line in lines)
-
-
-def test_gradio_itself_takes_uploaded_files_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    from gradio import processing_utils
-    from gradio.context import LocalContext
-    from gradio.exceptions import InvalidPathError
-
-    from undegrade.web import page
-    from undegrade.web.limits import Limits
-
-    monkeypatch.setattr(page.gr, "mount_gradio_app", lambda *_, **__: None)
-    blocks: Any = SimpleNamespace(has_launched=False, allowed_paths=[], blocked_paths=[])
-    page._mount(cast(Any, None), blocks, Limits())
-    before = LocalContext.blocks.set(blocks)
-    try:
-        with pytest.raises(InvalidPathError):
-            processing_utils._check_allowed(__file__, check_in_upload_folder=True)
-    finally:
-        LocalContext.blocks.reset(before)
 
 
 def test_full_queue_is_503_and_nobody_is_lost(client: Any, photo: Path) -> None:

@@ -69,7 +69,8 @@ class Guard:
         pages: paths of pages.
         token: asked of every request when given.
         kept: bytes that lie on disk for the page.
-        folder: where files of the page lie; gradio's JSON may name no others. None: any.
+        folder: where files of the page lie; gradio's JSON may name no others. None: any. gradio does not look itself:
+            what is mounted counts as not launched, and then it takes any file of the machine for one that was sent.
     """
 
     def __init__(

@@ -76,8 +76,6 @@ def _mount(app: FastAPI, blocks: Any, limits: Limits) -> None:
         theme=_theme(),
         css=(resources.files("undegrade.web") / "static" / "page.css").read_text(encoding="utf-8"),
     )
-    # What is mounted counts as not launched, and gradio then takes any file of the machine for one that was uploaded.
-    blocks.has_launched = True
 
 
 def _task_page(row: dict[str, Any], panel: Panel, samples: Samples) -> None:
