@@ -12,6 +12,8 @@ from undegrade.web import known
 __all__ = ["Wish", "default_task", "make_wish"]
 
 LONGEST_CHAIN = 4
+LONGEST_TEXT = 200
+"""Characters of a field's name or value; errors repeat them."""
 
 
 class Wish(BaseModel):
@@ -57,6 +59,9 @@ def make_wish(fields: dict[str, Any]) -> Wish:
         UnknownNameError: no such task or weights.
     """
     own = {one["name"] for row in known.tasks() for one in row["parameters"]} | set(Wish.model_fields)
+    for name, value in fields.items():
+        if (length := max(len(name), len(str(value)))) > LONGEST_TEXT:
+            raise UsageError(f"{name[:40]}={str(value)[:40]!r}: {length} characters, at most {LONGEST_TEXT} are taken")
     if unknown := [name for name in fields if name not in own]:
         raise UnknownNameError("field", unknown[0], own)
     try:
