@@ -149,6 +149,14 @@ def test_files_in_gradio_lie_in_our_folder(tmp_path: Path) -> None:
         assert ask(guard, "POST", path, (body,))[0] == (200 if name in good else 400), name
 
 
+def test_nothing_gets_into_the_log_that_moves_its_lines() -> None:
+    guard, path = Guard(echo, Limits()), "/gradio_api/queue/join"
+    for text in ("a\nb", "\x1b[2J", "a\0", "\x9b2J"):
+        assert ask(guard, "POST", path, (json.dumps({"data": [text]}).encode(),))[0] == 400
+    named = json.dumps({"data": [{"path": "/tmp/a.png", "orig_name": "a\nb.png"}, "ü\xa0"]}).encode()
+    assert ask(guard, "POST", path, (named,))[0] == 200
+
+
 def test_sizes() -> None:
     limits = Limits(upload=1000, request=2_000_000, in_flight=3_000_000)
     guard = Guard(echo, limits)
@@ -185,6 +193,9 @@ def test_who_is_answered_before_the_end_is_hung_up_on() -> None:
     big = ask(Guard(echo, limits), "POST", "/gradio_api/upload", (b"xx", b"y"), content_length=str(2 << 20))
     assert (big[0], big[1]["connection"]) == (413, "close")
     assert ask(guard, "POST", "/api/restore", content_length="x")[0] == 200
+    # Who waits to be invited is not invited to send what nobody wants.
+    assert ask(guard, "POST", "/nothing", (b"x", b"y"), expect="100-Continue")[1]["connection"] == "close"
+    assert ask(guard, "POST", "/api/restore", (b"x", b"y"), expect="100-Continue")[::2] == (200, b"2")
 
 
 def test_token() -> None:

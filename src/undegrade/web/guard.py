@@ -47,6 +47,7 @@ PAGE_PATHS = re.compile(
 JSON_PATHS = ("/gradio_api/queue/join", "/gradio_api/cancel", "/gradio_api/reset", "/gradio_api/reset/")
 LARGEST_JSON = 1 << 20
 COOKIE = "undegrade_token"
+CONTROL = re.compile(r"[\0-\x1f\x7f-\x9f]")
 
 
 @dataclass
@@ -104,6 +105,8 @@ class Guard:
         try:
             self._admit(scope)
             await body.check()
+            if scope["method"] == "HEAD" and scope["path"] in self.pages:  # which gradio answers for / only
+                scope = {**scope, "method": "GET"}  # the server below drops the body
             await self.app(scope, body.receive, answer.send)
         except Refusal as refusal:
             await answer.refuse(refusal)
@@ -162,6 +165,7 @@ class _Body:
         self.received = self.counted = 0
         none = self.announced <= 0 and not _header(scope, "transfer-encoding")
         self.done = none and scope["method"] in ("GET", "HEAD")
+        self.invited = _header(scope, "expect").lower() != "100-continue"  # or is on its way unasked
         self.begun = time.monotonic()
         self.held: list[Message] = []
 
@@ -181,11 +185,13 @@ class _Body:
                 found = json.loads(body or b"null")
             except (ValueError, RecursionError):
                 raise Refusal(400, "not JSON") from None
-            for path in _paths(found):
-                if "://" in path:
+            for key, text in _texts(found):
+                if key == "path" and "://" in text:
                     raise Refusal(400, "addresses are not fetched: send the picture itself")
-                if self.guard.folder is not None and not _lies_in(path, self.guard.folder):
-                    raise Refusal(400, f"{path[:80]!r} was not sent to this page: send the picture itself")
+                if key == "path" and self.guard.folder is not None and not _lies_in(text, self.guard.folder):
+                    raise Refusal(400, f"{text[:80]!r} was not sent to this page: send the picture itself")
+                if key != "orig_name" and CONTROL.search(text):  # gradio writes values that do not fit into our log
+                    raise Refusal(400, f"{text[:80]!r}: control characters are not taken")
             self.held.append({"type": "http.request", "body": body, "more_body": False})
 
     async def receive(self) -> Message:
@@ -197,8 +203,11 @@ class _Body:
     async def drain(self) -> bool:
         """Takes in what is still to come and throws it away; whether that was all of it.
 
-        A connection that is closed while the other side sends is reset, and the answer in it is lost.
+        A connection that is closed while the other side sends is reset, and the answer in it is lost. Who waits for
+        a word (Expect: 100-continue) sends nothing, and to ask would be to invite all of it.
         """
+        if not self.invited:
+            return self.done
         end, most = time.monotonic() + self.limits.idle, self.limits.request if self.most else 0
         while not self.done and most > 0 and (left := end - time.monotonic()) > 0:
             try:
@@ -216,6 +225,7 @@ class _Body:
 
     async def _next(self) -> Message:
         patience = self.limits.idle + self.received / self.limits.rate - (time.monotonic() - self.begun)
+        self.invited = True
         try:
             message: Message = await asyncio.wait_for(self._receive(), max(0.0, min(patience, self.limits.idle)))
         except TimeoutError:
@@ -344,24 +354,27 @@ def _cookie(scope: Message) -> str:
     return ""
 
 
-def _paths(value: Any) -> Iterator[str]:
-    """What gradio would take for names of files; without recursion, because strangers nest as deep as they like."""
-    rest = [value]
+def _texts(value: Any) -> Iterator[tuple[str, str]]:
+    """The texts in gradio's JSON with their keys, "" in lists; files are named by those under ``path``.
+
+    Without recursion, because strangers nest as deep as they like.
+    """
+    rest = [("", value)]
     while rest:
         match rest.pop():
-            case dict() as one:
-                if isinstance(path := one.get("path"), str):
-                    yield path
-                rest += one.values()
-            case list() as many:
-                rest += many
+            case key, str() as text:
+                yield key, text
+            case _, dict() as one:
+                rest += one.items()
+            case _, list() as many:
+                rest += (("", one) for one in many)
 
 
 def _lies_in(path: str, folder: Path) -> bool:
     """Whether a path leads below a folder; there are no links in ours, so its name is enough."""
     name = Path(path)
     below = any(one in name.parents for one in (folder, folder.resolve()))
-    return below and ".." not in name.parts and "\0" not in path
+    return below and ".." not in name.parts
 
 
 def _mb(size: int) -> str:
