@@ -134,7 +134,9 @@ def test_tasks_and_docs_need_nothing_from_outside(client: Any) -> None:
         assert "//" not in answer.text.replace("// Shows", "").replace("http://127", "")
 
 
-@pytest.mark.parametrize("path", ["/api/health", "/api/tasks", "/api/docs", "/api/docs.js", "/api/openapi.json", "/"])
+@pytest.mark.parametrize(
+    "path", ["/api/health", "/api/tasks", "/api/docs", "/api/docs.js", "/api/openapi.json", "/", "/deraining"]
+)
 def test_head_tells_what_get_would(client: Any, path: str) -> None:
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.content) == (200, b"")
@@ -388,7 +390,22 @@ def test_who_waits_when_the_server_ends_is_told(serve: Callable[..., Served], ph
         served.process.send_signal(2)
         got = [answer.result() for answer in answers]
     assert [(answer.status_code, answer.json()) for answer in got] == [(503, {"error": "the server is going down"})] * 3
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in got)
     served.process.wait(60)
+
+
+def test_results_are_images_whatever_the_system_knows_of_types(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from starlette import responses
+
+    from undegrade.core.formats import SUFFIXES
+    from undegrade.web.http import _Once
+    from undegrade.web.worker import Answer
+
+    monkeypatch.setattr(responses, "guess_type", lambda *_: (None, None))
+    kinds = {suffix: _Once(tmp_path / f"a{suffix}", tmp_path, "a", Answer("done")).media_type for suffix in SUFFIXES}
+    assert {kinds[suffix] for suffix in (".jpg", ".jpe", ".jfif", ".jpeg")} == {"image/jpeg"}
+    assert (kinds[".webp"], kinds[".tif"], kinds[".hif"]) == ("image/webp", "image/tiff", "image/heif")
+    assert all(str(kind).startswith("image/") for kind in kinds.values())
 
 
 def test_our_own_faults_are_json_too(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ SIGNATURES = {
 }
 """First bytes of files, and of those that say their kind further on: at 8 after RIFF, at 4 of a box."""
 BOXES = {b"WEBP": ".webp", b"ftypavif": ".avif", b"ftypavis": ".avif", b"ftypheic": ".heic", b"ftypheix": ".heic"}
+SUBTYPES = {"jpg": "jpeg", "jpe": "jpeg", "jfif": "jpeg", "tif": "tiff", "hif": "heif"}
+"""Of ``image/...``, where a suffix is not it. The tables of systems differ: many call WebP and AVIF text."""
 STATUS = {"refused": 400, "broken": 500, "stopped": 503, "late": 504}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 POLL = 0.5
@@ -95,7 +97,8 @@ def make_api(desk: Desk, limits: Limits, folder: Path) -> FastAPI:
             job = desk.submit(Order(source, place / "out", wish.for_load(), wish.keep_format, limits.pixels))
             answer = await _answer(job, desk, request)
             if answer.status != "done" or answer.path is None:
-                raise Refusal(STATUS[answer.status], answer.error)
+                again = {"retry-after": "5"} if STATUS[answer.status] == 503 else {}
+                raise Refusal(STATUS[answer.status], answer.error, again)
             return _Once(answer.path, place, Path(name).stem, answer)
         except BaseException:
             shutil.rmtree(place, ignore_errors=True)
@@ -207,7 +210,8 @@ class _Once(FileResponse):
         headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}", "cache-control": "no-store"}
         said = {"weights": ",".join(_weights(answer)), "notes": "; ".join(answer.notes), "found": _found(answer)}
         headers |= {f"x-undegrade-{key}": quote(text, safe=" ,;:=%()/.+-") for key, text in said.items() if text}
-        super().__init__(path, headers=headers)
+        kind = path.suffix[1:]
+        super().__init__(path, headers=headers, media_type=f"image/{SUBTYPES.get(kind, kind)}")
         self.place = place
 
     async def __call__(self, *arguments: Any) -> None:
