@@ -100,6 +100,23 @@ def test_posts_from_other_sites_are_refused(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("origin", "host", "status"),
+    [
+        ("https://box.local", "box.local:443", 200),
+        ("http://box.local", "box.local:80", 200),
+        ("http://box.local", "box.local:443", 403),
+        ("https://box.local:444", "box.local:443", 403),
+        ("box.local", "box.local", 403),
+        ("https://", "box.local:443", 403),
+    ],
+)
+def test_the_usual_port_may_be_named(origin: str, host: str, status: int) -> None:
+    assert (
+        ask(Guard(echo, Limits(), hosts=["box.local"]), "POST", "/api/restore", origin=origin, host=host)[0] == status
+    )
+
+
+@pytest.mark.parametrize(
     "path",
     [
         "/gradio_api/proxy=https://x.hf.space/a",
@@ -155,6 +172,17 @@ def test_nothing_gets_into_the_log_that_moves_its_lines() -> None:
         assert ask(guard, "POST", path, (json.dumps({"data": [text]}).encode(),))[0] == 400
     named = json.dumps({"data": [{"path": "/tmp/a.png", "orig_name": "a\nb.png"}, "ü\xa0"]}).encode()
     assert ask(guard, "POST", path, (named,))[0] == 200
+
+
+def test_files_are_sent_whole() -> None:
+    seen: list[bytes] = []
+
+    async def app(scope: Message, receive: Any, send: Any) -> None:
+        seen.extend(key for key, _ in scope["headers"])
+        await echo(scope, receive, send)
+
+    assert ask(Guard(app, Limits()), path="/gradio_api/file=/tmp/a.png", range="bytes=0-1,3-4", cookie="a=b")[0] == 200
+    assert (b"cookie" in seen, b"range" in seen) == (True, False)
 
 
 def test_sizes() -> None:

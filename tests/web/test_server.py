@@ -128,6 +128,8 @@ def test_tasks_and_docs_need_nothing_from_outside(client: Any) -> None:
     described = client.get("/api/openapi.json").json()
     form = described["paths"]["/api/restore"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
     assert {"picture", "task", "strength", "weights", "keep_format"} <= set(form["properties"])
+    statuses = {"200", "400", "401", "403", "408", "413", "500", "503", "504"}  # as docs/web.md
+    assert set(described["paths"]["/api/restore"]["post"]["responses"]) == statuses
     for path in ("/api/docs", "/api/docs.js", "/api/docs.css"):
         answer = client.get(path)
         assert answer.status_code == 200

@@ -105,6 +105,8 @@ class Guard:
         try:
             self._admit(scope)
             await body.check()
+            # For a part of a file gradio sends the request's headers back, cookie and all; for several it breaks down.
+            scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0] != b"range"]}
             if scope["method"] == "HEAD" and scope["path"] in self.pages:  # which gradio answers for / only
                 scope = {**scope, "method": "GET"}  # the server below drops the body
             await self.app(scope, body.receive, answer.send)
@@ -126,7 +128,7 @@ class Guard:
             raise Refusal(403, f"host {name[:80]!r} is not this server's: start it with --allow-host to serve a name")
         if method not in ("GET", "HEAD"):
             origin, site = _header(scope, "origin"), _header(scope, "sec-fetch-site")
-            if site in ("cross-site", "same-site") or (origin and _host_of(origin) != host.lower()):
+            if site in ("cross-site", "same-site") or (origin and not _is_ours(origin, host.lower())):
                 raise Refusal(403, "requests from other web sites are not taken")
         if self.token is not None:
             self._ask_for_token(scope)
@@ -329,12 +331,14 @@ def _host_name(host: str) -> str:
         return ""
 
 
-def _host_of(origin: str) -> str:
-    """Host and port of an origin; empty when there is none in it."""
+def _is_ours(origin: str, host: str) -> bool:
+    """Whether a page of this origin came from this host; proxies add the usual port, which browsers leave out."""
     try:
-        return urlsplit(origin).netloc.lower()
+        place = urlsplit(origin)
     except ValueError:
-        return ""
+        return False
+    usual = {"http": ":80", "https": ":443"}.get(place.scheme, "")
+    return place.netloc.lower() in (host, host.removesuffix(usual))
 
 
 def _is_number(name: str) -> bool:

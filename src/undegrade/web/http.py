@@ -61,6 +61,7 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     400: {**_TEXT, "description": "no picture, one that cannot be read, or a wish that makes no sense; the reason"},
     401: {**_TEXT, "description": "the server asks for a token"},
+    403: {**_TEXT, "description": "comes from another web site or under a foreign name"},
     408: {**_TEXT, "description": "sent too slowly"},
     413: {**_TEXT, "description": "too large"},
     500: {**_TEXT, "description": "our fault"},
