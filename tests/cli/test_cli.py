@@ -146,6 +146,12 @@ def test_a_server_without_limits_is_refused(option: str, value: str, capsys: pyt
     assert f"{option} {value}: a positive number" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["https://box.local", "box.local:7860", "", "a b", "box.local/"])
+def test_a_name_that_no_browser_sends_as_host_is_refused(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["serve", "--allow-host", name]) == 2
+    assert f"--allow-host {name!r}: give the name alone" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--host", "--token"])
 def test_an_empty_host_or_token_lets_nobody_in(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["serve", option, ""]) == 2

@@ -37,6 +37,11 @@ def command(
     for option, text in {"--host": host, "--token": token}.items():
         if text == "":  # often that of a variable that is not set: every network, and everybody in it, would be let in
             raise UsageError(f"{option} '': is empty; give one, or leave the option out")
+    for name in allow_host or ():
+        if not name or set(name) & set("/:@ "):
+            raise UsageError(
+                f"--allow-host {name!r}: give the name alone, such as box.local, without https:// and port"
+            )
     least = {"--max-upload": (max_upload, 1 / (1 << 20)), "--max-pixels": (max_pixels, 1e-6)}
     least |= {"--timeout": (timeout, 0.001), "--queue": (queue, 1), "--workers": (workers, 1)}
     for option, (value, smallest) in least.items():
