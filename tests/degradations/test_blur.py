@@ -148,3 +148,8 @@ def test_blur_differs_with_depth() -> None:
 def test_exposure_gain() -> None:
     brighter = defocus(picture() * 0.5, generator(), radius=0, noise=0, gain=1.05)
     assert float(brighter.mean() / (picture() * 0.5).mean()) == pytest.approx(1.05, abs=0.01)
+
+
+def test_no_kernel_given() -> None:
+    with pytest.raises(InputError, match="no kernel given"):
+        motion(picture(), generator(), kernels=[])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from skimage import data
 
-from undegrade.core.errors import UsageError
+from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.degradations.bicubic import bicubic
 from undegrade.degradations.jpeg import jpeg
 from undegrade.degradations.mosaic import bayer_mosaic
@@ -108,6 +109,23 @@ def test_bicubic_crops_to_a_multiple() -> None:
     assert bicubic(picture()[:, :50, :51], generator(), scale=4).shape == (3, 12, 12)
     with pytest.raises(UsageError, match="scale"):
         bicubic(picture(), generator(), scale=2.5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [[2, 4], "2", "", math.nan, math.inf, {}, 0, -2])
+def test_bicubic_refuses_what_is_no_scale(scale: Any) -> None:
+    with pytest.raises(UsageError, match="scale=.*a whole number from 2 on is needed"):
+        bicubic(picture(), generator(), scale=scale)
+
+
+def test_bicubic_refuses_to_shrink_to_nothing() -> None:
+    with pytest.raises(InputError, match="240 x 192 pixels cannot become so much smaller"):
+        bicubic(picture(), generator(), scale=193)
+
+
+@pytest.mark.parametrize("pattern", [["RGGB"], 2, "", {}])
+def test_mosaic_refuses_what_is_no_pattern(pattern: Any) -> None:
+    with pytest.raises(UnknownNameError, match="unknown Bayer pattern"):
+        bayer_mosaic(picture(), generator(), pattern=pattern)
 
 
 def test_mosaic_patterns() -> None:

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from PIL import Image
 from runs import TINY, pictures, recipe
 from torch import Tensor
 
+from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError, WeightsError
 from undegrade.engine import checkpoint, loop
 from undegrade.engine.loop import DivergedError, train
-from undegrade.engine.run import Run
+from undegrade.engine.run import Run, open_patches
 from undegrade.weights.card import WeightsCard
 
 
@@ -372,3 +374,44 @@ def test_sources_of_another_scale_than_the_network(data: Path) -> None:
 def test_at_least_one_source_must_be_there(data: Path) -> None:
     with pytest.raises(InputError, match="not one of the recipe's sources"):
         train(recipe(data, sources=[{"clean": "more", "optional": True}]), runs=data, quiet=True)
+
+
+SR4 = {"task": "sr", "network": "nafsr", "preset": "nafsr_x4", "numbers": {"width": 8, "blocks": 1}, "validate_at": []}
+CLEAN4 = {"sources": [{"clean": "clean", "strength": {"scale": 4}}]}
+
+
+def test_a_later_phase_of_no_multiple_of_the_scale_is_refused_before_the_first(data: Path) -> None:
+    phases = [{"until": 0.5, "size": 32, "batch": 2}, {"until": 1.0, "size": 34, "batch": 2}]
+    with pytest.raises(UsageError, match="size=34 of a patch phase: the network enlarges 4 times"):
+        train(recipe(data, **SR4, **CLEAN4, patches=phases), runs=data, quiet=True)
+    assert not (data / "tiny").exists()
+
+
+@pytest.mark.parametrize(("changes", "least"), [({}, 12), (SR4 | CLEAN4, 24)])
+def test_a_crop_too_small_to_be_scored_is_refused_before_the_first_step(
+    data: Path, changes: dict[str, Any], least: int
+) -> None:
+    with pytest.raises(UsageError, match=f"validate_crop={least - 1}: pictures of {least} pixels"):
+        train(recipe(data, **changes, validate_crop=least - 1), runs=data, quiet=True)
+    train(recipe(data, **changes, validate_crop=least, steps=1), runs=data, quiet=True)
+
+
+def test_pictures_too_small_to_be_scored_are_not_held_back_for_super_resolution(data: Path) -> None:
+    for file in (data / "clean").iterdir():
+        with Image.open(file) as picture:
+            picture.crop((0, 0, 20, 20)).save(file)
+    whole = recipe(data, **SR4, **CLEAN4, steps=1)
+    assert not open_patches(whole, tasks.get("super_resolution")).validation
+    train(whole, runs=data, quiet=True)
+
+
+def test_an_alias_of_the_task_makes_weights_for_the_task(data: Path) -> None:
+    card = train(recipe(data, task="denoise", steps=1), runs=data, quiet=True)
+    assert WeightsCard.from_toml(card.read_text()).task == "denoising"
+
+
+def test_layers_to_validate_with_lie_where_those_to_train_with_do(data: Path) -> None:
+    layers = {"strength": {"layers": "clean"}}
+    rainy = {"task": "deraining", "sources": [{"clean": "clean", **layers}], "validate_at": [{"layers": "clean"}]}
+    card = train(recipe(data, **rainy, steps=1), runs=data, quiet=True)
+    assert list(WeightsCard.from_toml(card.read_text()).training.validation) == ["layers=clean", "mean"]

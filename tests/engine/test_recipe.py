@@ -171,3 +171,9 @@ def test_learning_rate_by_hand() -> None:
     assert at(0.55, warmup=0.1) == pytest.approx(0.55)
     assert at(1.0) == pytest.approx(0.1)
     assert at(0.5, milestones=[0.2, 0.4, 0.6]) == pytest.approx(0.25)
+
+
+def test_names_and_seeds_that_no_folder_or_generator_takes(tmp_path: Path) -> None:
+    for wrong in ({"name": "a\0b"}, {"name": "x" * 201}, {"seed": 2**64}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            recipe(tmp_path, **wrong)

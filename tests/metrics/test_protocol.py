@@ -165,3 +165,15 @@ def test_aligned_protocol_forgives_brightness_and_shift(target):
     strict = protocol.get("rgb-8bit").score(moved, target)
     assert forgiving["psnr"] > strict["psnr"] + 8
     assert forgiving["ssim"] > 0.95
+
+
+@pytest.mark.parametrize("name", [name for name in protocol.names() if not protocol.get(name).aligned])
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_the_least_side_that_can_be_scored(name: str, scale: int) -> None:
+    ruler = protocol.get(name)
+    least = ruler.least(scale)
+    flat = torch.full((3, least, least + 3), 0.5)
+    assert math.isfinite(ruler.score(flat, flat, scale)["ssim"])
+    if least > 1 and ruler.ssim.before != "pooled":
+        with pytest.raises(ValueError, match="window|inside"):
+            ruler.score(flat[:, 1:], flat[:, 1:], scale)

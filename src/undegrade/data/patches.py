@@ -34,8 +34,8 @@ Degrade = Callable[..., Tensor]
 """``degrade(clean, generator, **strength) -> degraded``, both (C, H, W) in 0..1; see ``undegrade.tasks.Task``."""
 
 
-LEAST_SCORED = 12
-"""Pixels of a side: what the window of SSIM and every scale and mosaic need."""
+MULTIPLE = 12
+"""Pixels: sides of validation pictures are multiples of it, for every scale and mosaic."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +145,7 @@ class Patches:
             proportion to its weight, so that they stay the same when pictures are added; at least one, of the source
             that weighs most, and none that is too small to be scored.
         scale: how many times larger targets are than inputs of finished pairs.
+        least: pixels of the shortest side that can be scored.
         cache_mb: decoded pictures kept in memory, in MiB.
         seed: of the whole stream.
 
@@ -162,10 +163,11 @@ class Patches:
         augmentation: Augmentation = "dihedral",
         held_back: int = 0,
         scale: int = 1,
+        least: int = MULTIPLE,
         cache_mb: int = 2048,
         seed: int = 0,
     ) -> None:
-        self.scale = scale
+        self.scale, self.least = scale, MULTIPLE * math.ceil(least / MULTIPLE)
         self.degrade, self.margin, self.augmentation, self.seed = degrade, margin, augmentation, seed
         self._decode = _Cache(cache_mb * 2**20)
         self._train: list[list[_Picture]] = []
@@ -179,7 +181,7 @@ class Patches:
             shares[max(range(len(sources)), key=lambda index: sources[index].weight)] = 1
         for pictures, share in zip(groups, shares, strict=True):
             by_hash = sorted(pictures, key=lambda picture: picture.digest)
-            scorable = [picture for picture in by_hash if min(picture.size) >= LEAST_SCORED]
+            scorable = [picture for picture in by_hash if min(picture.size) >= self.least]
             self.validation += scorable[: min(share, len(pictures) // 2)]
         # One photograph may belong to several sources: held back from one, it is trained on in none.
         unseen = {picture.target.resolve() for picture in self.validation}
@@ -232,12 +234,11 @@ class Patches:
     def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
         """Validation picture ``index`` as (name, input, target).
 
-        Its centre of at most ``crop`` pixels (a multiple of 12, for every scale and mosaic), degraded the same way
-        every time.
+        Its centre of at most ``crop`` pixels, degraded the same way every time.
         """
         picture = self.validation[index]
         planes = self._planes(picture)
-        height, width = (min(length, crop) // 12 * 12 for length in planes[0].shape[-2:])
+        height, width = (min(length, crop) // MULTIPLE * MULTIPLE for length in planes[0].shape[-2:])
         ratio = max(_ratios(planes))
         top = (planes[0].shape[-2] - height) // (2 * ratio) * ratio
         left = (planes[0].shape[-1] - width) // (2 * ratio) * ratio

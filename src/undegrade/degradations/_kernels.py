@@ -81,7 +81,10 @@ def open_kernels(kernels: str | Path | Tensor | Sequence[Tensor]) -> list[Tensor
     """
     if isinstance(kernels, (str, Path)):
         return _read(str(kernels))
-    return [_centred(kernel) for kernel in tensors(kernels, "kernels")]
+    given = tensors(kernels, "kernels")
+    if not given:
+        raise InputError("no kernel given")
+    return [_centred(kernel) for kernel in given]
 
 
 @lru_cache(maxsize=8)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from math import inf
+from numbers import Real
+
 import torch
 from torch import Tensor
 
-from undegrade.core.errors import UsageError
+from undegrade.core.errors import InputError, UsageError
 from undegrade.degradations._draw import choice, flag, round8
 from undegrade.ops.resize import crop_to_multiple, imresize
 
@@ -23,11 +26,15 @@ def bicubic(clean: Tensor, generator: torch.Generator, *, scale: int | None = No
             rounded (files read as double).
 
     Raises:
+        InputError: fewer pixels than ``scale``.
         UsageError: a scale below 1 or not whole, or ``eight_bit`` is no flag.
     """
-    factor = choice(generator, (2, 3, 4)) if scale is None else int(scale)
-    if factor < 1 or (scale is not None and factor != scale):
-        raise UsageError(f"scale={scale}: a whole number from 2 on is needed")
+    factor = choice(generator, (2, 3, 4)) if scale is None else scale
+    if not isinstance(factor, Real) or not 1 <= factor < inf or int(factor) != factor:
+        raise UsageError(f"scale={scale!r}: a whole number from 2 on is needed")
+    factor = int(factor)
+    if min(clean.shape[-2:]) < factor:
+        raise InputError(f"scale={scale}: {clean.shape[-1]} x {clean.shape[-2]} pixels cannot become so much smaller")
     eight_bit = flag(eight_bit, "eight_bit")
     small = imresize(crop_to_multiple(clean, factor), 1 / factor, eight_bit=eight_bit)
     return small if eight_bit else round8(small)

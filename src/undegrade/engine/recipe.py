@@ -31,6 +31,12 @@ LEAST: Mapping[str, float] = {
 }
 """Smallest values of numbers."""
 
+FILE_STRENGTHS = {"layers", "kernels"}
+"""Strengths of degradations that name files, relative to the recipe's ``data``."""
+
+LONGEST_NAME = 200
+"""Bytes; of the 255 that file systems allow, files beside the weights' need some."""
+
 CARD = ("title", "parameters", "licence", "origin", "limits", "padding", "context", "tile")
 """Entries of a card that a recipe may fill in; the run knows the others."""
 
@@ -186,6 +192,13 @@ class Recipe:
         """``path`` of a source, relative to ``data`` unless absolute."""
         return None if path is None else self.data / path
 
+    def located(self, strength: Mapping[str, Any]) -> dict[str, Any]:
+        """``strength`` of a degradation, the files that it names relative to ``data``."""
+        return {
+            key: self.resolve(Path(value)) if key in FILE_STRENGTHS and isinstance(value, str | Path) else value
+            for key, value in strength.items()
+        }
+
     def _check(self) -> None:
         self._check_values()
         if not self.sources or not self.patches:
@@ -215,8 +228,12 @@ class Recipe:
 
     def _check_values(self) -> None:
         # The folder and the files of the run bear its name.
-        if not self.name or PurePath(self.name).name != self.name or self.name == "..":
+        if not self.name or PurePath(self.name).name != self.name or self.name == ".." or "\0" in self.name:
             raise UsageError(f"name={self.name!r}: give one word for a folder, without a path")
+        if len(self.name.encode()) > LONGEST_NAME:
+            raise UsageError(f"name={self.name[:20]}...: longer than {LONGEST_NAME} bytes, no name for a folder")
+        if self.seed >= 2**64:
+            raise UsageError(f"seed={self.seed}: must be below 2**64")
         for key, least in LEAST.items():
             value = getattr(self, key)
             if value is not None and not least <= value < math.inf:

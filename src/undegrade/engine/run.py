@@ -27,6 +27,7 @@ from undegrade.engine.ema import Ema
 from undegrade.engine.muon import Muon
 from undegrade.engine.recipe import Recipe
 from undegrade.engine.step import TrainStep
+from undegrade.metrics import protocol
 from undegrade.networks._spec import NetworkSpec
 from undegrade.tasks import Task
 
@@ -48,9 +49,6 @@ CONTINUABLE = {
     "assumed",
 }
 """Recipe keys that may differ between a run and its continuation."""
-
-FILE_STRENGTHS = {"layers", "kernels"}
-"""Strengths of degradations that name files, relative to the recipe's ``data``."""
 
 PROBE = 96
 """Pixels of the square on which strengths are tried."""
@@ -298,10 +296,7 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
             inputs=recipe.resolve(source.inputs),
             targets=recipe.resolve(source.targets),
             depth=recipe.resolve(source.depth),
-            strength={
-                key: recipe.resolve(Path(value)) if key in FILE_STRENGTHS else value
-                for key, value in source.strength.items()
-            },
+            strength=recipe.located(source.strength),
         )
         for source in recipe.sources
     ]
@@ -313,24 +308,34 @@ def open_patches(recipe: Recipe, task: Task) -> Patches:
             raise UsageError(
                 f"{source.clean}: the network sees one channel, of colours the red: give the source 'grey: true'"
             )
+    for phase in recipe.patches:  # a later one would end the run hours after its first step
+        if phase.size % scale:
+            raise UsageError(f"size={phase.size} of a patch phase: the network enlarges {scale} times: give a multiple")
     _refuse_unknown(recipe, sources, task, scale)
-    return Patches(
+    patches = Patches(
         sources,
         task.degrade,
         margin=task.margin,
         augmentation=recipe.augmentation,
         held_back=recipe.held_back,
         scale=scale,
+        least=protocol.get(task.protocol).least(scale),
         cache_mb=recipe.cache_mb,
         seed=recipe.seed,
     )
+    if patches.validation and recipe.validate_crop < patches.least:
+        raise UsageError(
+            f"validate_crop={recipe.validate_crop}: pictures of {patches.least} pixels a side are the least that "
+            f"{task.protocol} can score here"
+        )
+    return patches
 
 
 def _refuse_unknown(recipe: Recipe, sources: Sequence[Source], task: Task, scale: int) -> None:
     """Each strength once on a black square: a mistyped one is refused before the first step, not at a validation."""
     square, generator = torch.zeros(3, PROBE, PROBE), torch.Generator()
     for source in sources if task.degrade is not None else ():
-        for strength in ({}, *recipe.validate_at) if source.clean is not None else ():
+        for strength in ({}, *map(recipe.located, recipe.validate_at)) if source.clean is not None else ():
             depth = {} if source.depth is None else {"depth": torch.ones(1, PROBE, PROBE)}
             # A scale that is not given is drawn.
             for seed in range(4 if scale > 1 else 1):
@@ -364,7 +369,7 @@ def pack_run(
         network=spec.name,
         config=spec.configure(recipe.preset, **recipe.numbers),
         preset=recipe.preset,
-        task=recipe.task,
+        task=tasks.get(recipe.task).name,  # the recipe may say an alias
         path=folder / f"{recipe.name}.safetensors",
         card_path=(card_folder or folder) / f"{recipe.name}.toml",
         id=recipe.name,

@@ -27,7 +27,7 @@ def validate(run: Run, log: RunLog) -> dict[str, float]:
     for strength in recipe.validate_at or ({},):
         total = 0.0
         for index in range(len(patches.validation)):
-            _, *pair = patches.whole(index, recipe.validate_crop, strength)
+            _, *pair = patches.whole(index, recipe.validate_crop, recipe.located(strength))
             degraded, clean = (picture[:colours] for picture in pair)
             output = restorer.tensor(degraded[None])[0]
             total += ruler.score(output, clean, scale=run.spec.scale(run.config))["psnr"]

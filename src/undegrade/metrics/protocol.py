@@ -15,6 +15,8 @@ from undegrade.core.errors import UnknownNameError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from undegrade.metrics.ssim import Window
+
 __all__ = ["IDENTICAL", "PROTOCOLS", "Protocol", "Ruler", "get", "names"]
 
 IDENTICAL = 100.0
@@ -56,13 +58,23 @@ class Ruler:
             output, target = (ssim.pool_for_dehazing(picture, self.multiple) for picture in (output, target))
         elif self.before == "stretched":
             output, target = ssim.stretch(output), ssim.stretch(target)
-        window = {
+        return ssim.ssim(output, target, self._taps(), self.data_range)
+
+    @property
+    def side(self) -> int:
+        """Pixels of the shortest side that holds a window."""
+        taps = self._taps()
+        return taps.size if taps.border == "valid" else 1
+
+    def _taps(self) -> Window:
+        from undegrade.metrics import ssim
+
+        return {
             "gaussian": ssim.GAUSSIAN,
             "uniform": ssim.UNIFORM,
             "uniform-8": ssim.UNIFORM_8,
             "gaussian-replicate": replace(ssim.GAUSSIAN, border="replicate"),
         }[self.window]
-        return ssim.ssim(output, target, window, self.data_range)
 
     def __str__(self) -> str:
         words = {
@@ -135,7 +147,7 @@ class Protocol:
 
             return score_aligned(rounded, target)
         kept = rounded if self.bits == 8 else output
-        cut = self.border if self.border != "scale" else (scale if scale > 1 else 0)
+        cut = self._cut(scale)
         whole, truth = _channel(kept, self.colour), crop_border(_channel(target, self.colour), cut)
         measured = _best_shift(whole, truth, cut, self.shift) if self.shift else crop_border(whole, cut)
         scores = {"psnr": min(psnr(measured, truth), IDENTICAL)}
@@ -149,6 +161,13 @@ class Protocol:
             else:
                 scores[extra] = float((measured - truth).abs().mean())
         return scores
+
+    def least(self, scale: int = 1) -> int:
+        """Pixels of the shortest side that can be scored."""
+        return self.ssim.side + (0 if self.ssim_on else 2 * self._cut(scale))
+
+    def _cut(self, scale: int) -> int:
+        return self.border if self.border != "scale" else (scale if scale > 1 else 0)
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -20,8 +20,8 @@ def masks(height: int, width: int, pattern: str = "RGGB", device: torch.device |
     Raises:
         UnknownNameError: not one of the four patterns.
     """
-    if pattern.upper() not in PATTERNS:
-        raise UnknownNameError("Bayer pattern", pattern, PATTERNS)
+    if str(pattern).upper() not in PATTERNS:
+        raise UnknownNameError("Bayer pattern", str(pattern), PATTERNS)
     sampled = torch.zeros(3, height, width, device=device)
     for position, colour in enumerate(pattern.upper()):
         sampled["RGB".index(colour), position // 2 :: 2, position % 2 :: 2] = 1
