@@ -34,7 +34,7 @@ def bicubic(clean: Tensor, generator: torch.Generator, *, scale: int | None = No
         raise UsageError(f"scale={scale!r}: a whole number from 2 on is needed")
     factor = int(factor)
     if min(clean.shape[-2:]) < factor:
-        raise InputError(f"scale={scale}: {clean.shape[-1]} x {clean.shape[-2]} pixels cannot become so much smaller")
+        raise InputError(f"scale={scale}: the picture has fewer pixels a side")
     eight_bit = flag(eight_bit, "eight_bit")
     small = imresize(crop_to_multiple(clean, factor), 1 / factor, eight_bit=eight_bit)
     return small if eight_bit else round8(small)

@@ -71,11 +71,16 @@ def score_aligned(output: Tensor, target: Tensor) -> dict[str, float]:
 
     Args:
         output, target: (3, H, W) or (1, H, W) in 0..1, at least 11 pixels on a side.
+
+    Raises:
+        MissingExtraError, InputError: as `align`; or the aligned output covers nothing of the target.
     """
     output, target = (picture.double().expand(3, -1, -1) for picture in (output, target))
     warped, mask = align(output, target)
+    weight = crop_border(mask, BORDER)
+    if not weight.any():
+        raise InputError("the alignment led out of the picture: score this picture with derain-y")
     covered = mask.bool().expand_as(warped)
     error = psnr(warped[covered][None, None], target[covered][None, None])
     local = ssim_map(warped, target, GAUSSIAN)
-    weight = crop_border(mask, BORDER).expand_as(local)
-    return {"psnr": error, "ssim": float((local * weight).sum() / weight.sum())}
+    return {"psnr": error, "ssim": float((local * weight).sum() / weight.expand_as(local).sum())}

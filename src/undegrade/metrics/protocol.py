@@ -145,7 +145,8 @@ class Protocol:
         if self.aligned:
             from undegrade.metrics.aligned import score_aligned
 
-            return score_aligned(rounded, target)
+            scores = score_aligned(rounded, target)
+            return scores | {"psnr": min(scores["psnr"], IDENTICAL)}
         kept = rounded if self.bits == 8 else output
         cut = self._cut(scale)
         whole, truth = _channel(kept, self.colour), crop_border(_channel(target, self.colour), cut)
