@@ -33,8 +33,9 @@ def bicubic(clean: Tensor, generator: torch.Generator, *, scale: int | None = No
     if not isinstance(factor, Real) or not 1 <= factor < inf or int(factor) != factor:
         raise UsageError(f"scale={scale!r}: a whole number from 2 on is needed")
     factor = int(factor)
-    if min(clean.shape[-2:]) < factor:
-        raise InputError(f"scale={scale}: the picture has fewer pixels a side")
+    height, width = clean.shape[-2:]
+    if min(height, width) < factor:
+        raise InputError(f"{width} x {height} pixels are too few for scale={factor}")
     eight_bit = flag(eight_bit, "eight_bit")
     small = imresize(crop_to_multiple(clean, factor), 1 / factor, eight_bit=eight_bit)
     return small if eight_bit else round8(small)
