@@ -10,14 +10,8 @@ import pytest
 
 import undegrade
 from undegrade import api
-from undegrade.core.errors import (
-    InputError,
-    MissingExtraError,
-    UndegradeError,
-    UnknownNameError,
-    UsageError,
-    WeightsError,
-)
+from undegrade.core import errors
+from undegrade.core.errors import MissingExtraError, UnknownNameError, UsageError
 
 NAMES = {
     "WeightsCard": "class",
@@ -103,7 +97,11 @@ def test_the_functions_of_the_api_are_all_listed():
     [
         UnknownNameError("task", "derrain", ["derain", "denoise"]),
         MissingExtraError("video", "video"),
-        *(kind("x.png: no") for kind in (UndegradeError, UsageError, InputError, WeightsError)),
+        *(
+            getattr(errors, name)("x.png: no")
+            for name in errors.__all__
+            if name not in ("MissingExtraError", "UnknownNameError")
+        ),
     ],
 )
 def test_errors_come_out_of_other_processes_as_they_were(error):

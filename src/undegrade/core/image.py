@@ -262,7 +262,11 @@ def _scaled(samples: NDArray[Any]) -> Tensor:
 
 
 def check_floats(tensor: Tensor) -> None:
-    """Raises an InputError for integers and for floats far beyond 0..1; NaN is left to who computes with it."""
+    """Refuses what is no picture in 0..1 by mistake; NaN is left to who computes with it.
+
+    Raises:
+        InputError: integers, or floats beyond ``LARGEST_FLOAT``.
+    """
     if not tensor.is_floating_point():
         raise InputError(
             f"tensor of type {tensor.dtype}: must be float in 0..1; call the restorer itself with integers"

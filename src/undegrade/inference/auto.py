@@ -70,7 +70,7 @@ class Auto(AnyKind):
 
     def picture(self, picture: Picture, *, progress: Progress | None = None, **options: Any) -> Picture:
         """Restore a ``Picture``; the result's ``report`` says what was found and done. Not rounded, alpha untouched."""
-        self.options.with_those(options)  # a mistake is told for pictures with nothing wrong as well
+        self.options.changed_by(options)  # a mistake is told for pictures with nothing wrong as well
         found = diagnose(picture, self.judge)
         steps = [replace(self.restorer(finding.task), parameters=finding.parameters) for finding in found.findings]
         done = [{"task": step.task.name if step.task else None, "weights": step.info["weights"]} for step in steps]

@@ -80,9 +80,9 @@ def run(
                     del result  # or the picture would stay in memory while the next one is in work
             while written:
                 yield written.popleft().result()
-        except (KeyboardInterrupt, _ToldError) as stop:
+        except (KeyboardInterrupt, _ProgressError) as stop:
             yield from [future.result() for future in written if future.exception() is None]
-            if isinstance(stop, _ToldError):
+            if isinstance(stop, _ProgressError):
                 raise stop.error from None
             raise
         finally:
@@ -90,7 +90,7 @@ def run(
                 begun.opened.cancel()
 
 
-class _ToldError(BaseException):
+class _ProgressError(BaseException):
     """What ``progress`` raised. Not an Exception: those are taken for faults of the picture."""
 
     def __init__(self, error: Exception) -> None:
@@ -179,7 +179,7 @@ def _tell(progress: Progress | None, number: int, done: int, tiles: int) -> None
         try:
             progress(number, done / tiles)
         except Exception as error:
-            raise _ToldError(error) from None
+            raise _ProgressError(error) from None
 
 
 def _prepare(job: Job, target: Location, frame: Frame, count: int, scale: int) -> None:

@@ -139,7 +139,7 @@ class Restorer(AnyKind):
         if x.ndim != 4 or 0 in x.shape:
             raise UsageError(f"tensor of shape {tuple(x.shape)}: must be (B, C, H, W)")
         images.check_floats(x)
-        chosen = self.options.with_those(options)
+        chosen = self.options.changed_by(options)
         self._check(chosen)
         results = [self._restore(one[None].float(), chosen, progress) for one in x]
         return results[0] if len(results) == 1 else torch.cat(results)

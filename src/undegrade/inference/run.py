@@ -83,7 +83,7 @@ class Options:
         if self.max_memory is not None and not 0 < self.max_memory < inf:
             raise UsageError(f"max_memory={self.max_memory}: give a positive number of bytes")
 
-    def with_those(self, given: Mapping[str, Any]) -> Options:
+    def changed_by(self, given: Mapping[str, Any]) -> Options:
         """These options, but for what is given.
 
         Raises:

@@ -104,7 +104,7 @@ def fetch(stored: Stored) -> Path:
     """
     path = stored.path
     if not path.is_file():
-        own = path.parent != _files()
+        own = path.parent != _package() / "files"
         way_out = "put it beside its card" if own else "the package is not complete: install it again"
         raise WeightsError(f"{stored.card.id}: file {path} is missing; {way_out}")
     if stored.card.sha256:
@@ -141,15 +141,15 @@ def _can(ability: Any, value: Any) -> bool:
     return bool(ability == value)
 
 
-def _files() -> Path:
-    """The folder of the shipped weights."""
-    return Path(str(resources.files("undegrade.weights"))) / "files"
+def _package() -> Path:
+    """The folder that holds the shipped files and cards."""
+    return Path(str(resources.files("undegrade.weights")))
 
 
 def _shipped() -> Iterator[Stored]:
-    for path in sorted((_files().parent / "cards").glob("*.toml")):
+    for path in sorted((_package() / "cards").glob("*.toml")):
         card = read_card(path)
-        yield Stored(card, _files() / card.file)
+        yield Stored(card, _package() / "files" / card.file)
 
 
 def _own() -> Iterator[Stored]:
