@@ -1,7 +1,7 @@
 """Photographs and the truth about them, from which samples for the classifier of `auto` are made.
 
-Everything comes from the training pack (`train`, `train_extra`, `train_pairs`, `depth`, `kernels`); nothing of `test`
-or `real` is opened. `auto_faults.py` spoils the photographs, `auto_store.py` keeps what the classifier is shown.
+They come from the training pack (`train`, `train_extra`, `train_pairs`, `depth`, `kernels`), nothing of whose `test` or
+`real` is opened, and from a folder of other clean pictures where there is one (`auto_pictures.py`). `auto_faults.py` spoils the photographs, `auto_store.py` keeps what the classifier is shown.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ class Photographs:
     Args:
         root: the pack.
         part: ``"train"``, or ``"check"`` for the sixth of all photographs on which the line is found.
+        more: folder of other clean pictures, drawn as often as those of the pack.
     """
 
-    def __init__(self, root: Path, part: str) -> None:
+    def __init__(self, root: Path, part: str, more: Path | None = None) -> None:
         self.root = root
 
         def own(path: Path) -> bool:
@@ -93,6 +94,8 @@ class Photographs:
 
         self.depth = clean("depth/rgb")
         self.photographs = clean("train") + 2 * clean("train_extra")
+        others = [path for path in list_pictures(more) if own(path)] if more else []
+        self.photographs += others * (len(self.photographs) // max(len(others), 1))
         self.pairs = {name: pairs(name) for name in PAIRS}
         self.clean = self.photographs + self.depth
         self.clean += [target for name in CLEAN_TARGETS for _, target in self.pairs[name]]

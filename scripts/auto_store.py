@@ -23,7 +23,7 @@ CHUNK = 250
 
 
 class Samples:
-    """Samples 0 .. ``count`` of a part of the photographs.
+    """Samples 0 .. ``count`` of a part of the photographs, of ``more`` among them.
 
     Attributes:
         near: (N, CROPS, M) measures of crops.
@@ -35,13 +35,15 @@ class Samples:
     far: Tensor
     truth: Tensor
 
-    def __init__(self, root: Path, part: str, count: int, folder: Path, seed: int = 0) -> None:
+    def __init__(
+        self, root: Path, part: str, count: int, folder: Path, seed: int = 0, more: Path | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{part}-{seed}-{first:06d}.npz" for first in range(0, count, CHUNK)]
         photographs = None
         for index, file in enumerate(files):
             if not file.exists():
-                photographs = photographs or Photographs(root, part)
+                photographs = photographs or Photographs(root, part, more)
                 _keep(photographs, seed, range(index * CHUNK, (index + 1) * CHUNK), file)
                 print(f"{part}: {(index + 1) * CHUNK} samples", flush=True)
         kept = [np.load(file) for file in files]

@@ -42,6 +42,7 @@ def main() -> None:
     words.add_argument("--checks", type=int, default=3000)
     words.add_argument("--epochs", type=int, default=20)
     words.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
+    words.add_argument("--more", type=Path, metavar="FOLDER", help="other clean pictures (auto_pictures.py)")
     words.add_argument("--start", action="store_true", help="go on from the weights in the package")
     words.add_argument("--seed", type=int, default=0)
     words.add_argument(
@@ -53,8 +54,8 @@ def main() -> None:
     )
     words.add_argument("--ship", action="store_true", help="put the weights into the package")
     told = words.parse_args()
-    samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
-    checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
+    samples = Samples(told.pack, "train", told.samples, told.out, told.seed, told.more)
+    checks = Samples(told.pack, "check", told.checks, told.out, told.seed, told.more)
     for part in (samples, checks):
         part.truth = visible(part.truth)
     start = time.process_time()
