@@ -122,6 +122,25 @@ def test_small_or_unequal_pictures_are_skipped_and_named(tmp_path):
     assert "9x9 is needed" in done.skipped["odd"]
 
 
+def test_whole_pairs_of_unequal_sizes_are_skipped_and_named(tmp_path):
+    save(tmp_path / "in/odd.png", noise(9, 9))
+    save(tmp_path / "gt/odd.png", noise(18, 18))
+    matching = match_folders(tmp_path / "in", tmp_path / "gt")
+    done = prepare(matching, tmp_path / "out")
+    assert "9x9 is needed, not 18x18" in done.skipped["odd"]
+    assert not (tmp_path / "out").exists()
+    assert prepare(matching, tmp_path / "out", scale=2).files == 1
+
+
+def test_a_photograph_stored_lying_fits_its_upright_target(tmp_path):
+    (tmp_path / "in").mkdir()
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(noise(8, 16)).save(tmp_path / "in/a.jpg", exif=turned)
+    save(tmp_path / "gt/a.png", noise(16, 8))
+    assert prepare(match_folders(tmp_path / "in", tmp_path / "gt"), tmp_path / "out").skipped == {}
+
+
 def test_refusals(tmp_path):
     save(tmp_path / "in/a.png", noise(4, 4))
     save(tmp_path / "gt/b.png", noise(4, 4))

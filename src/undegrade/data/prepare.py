@@ -78,7 +78,7 @@ def prepare(
     """Writes ``out/input`` and ``out/target`` with equal names; a clean set goes into ``out`` itself.
 
     Files are copied untouched where nothing has to be cut, and written as 8-bit PNG otherwise. Existing files are kept,
-    and not counted.
+    and not counted. Pairs whose sizes do not fit are skipped either way.
 
     Args:
         matching: pairs, of `Layout.locate` or `match_folders`.
@@ -107,14 +107,15 @@ def prepare(
             "undegrade data check lists them"
         )
     whole = crop is None and border == 0
+    how = _Cut(crop, stride or crop or 0, scale, border)
     _refuse_doubles(matching, Path(out), whole)
     written, skipped = 0, {}
     for pair in matching.pairs:
         try:
             if whole:
-                written += _copy(pair, Path(out))
+                written += _copy(pair, Path(out), how)
             else:
-                written += _cut(pair, Path(out), _Cut(crop, stride or crop or 0, scale, border))
+                written += _cut(pair, Path(out), how)
         except (InputError, MissingExtraError) as error:
             skipped[pair.name] = str(error)
         if progress is not None:
@@ -143,7 +144,7 @@ def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
         raise UsageError(f"'{name}' is claimed by {listed(several)}: keep one file for each name")
 
 
-def _copy(pair: Pair, out: Path) -> bool:
+def _copy(pair: Pair, out: Path, how: _Cut) -> bool:
     places = _places(pair, out, (pair.input.suffix, pair.target.suffix))
     ways = dict(zip((pair.input, pair.target), places, strict=True))
     for source in ways:
@@ -151,6 +152,8 @@ def _copy(pair: Pair, out: Path) -> bool:
             source.open("rb").close()
         except OSError as error:  # of the copy it might be the target's, at which everything stops
             raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
+    if pair.input != pair.target:
+        _sides(pair, how)  # a header does not tell the size for sure: photographs may be stored lying
     written = [_written(place, partial(shutil.copyfile, source)) for source, place in ways.items()]
     return any(written)
 
@@ -175,15 +178,26 @@ class _Cut:
     border: int
 
 
-def _cut(pair: Pair, out: Path, how: _Cut) -> int:
+def _sides(pair: Pair, how: _Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Input and target, its border cut; an InputError where the target is not ``scale`` times as large."""
     low, high = _load(pair.input), _load(pair.target)
-    crop, scale, border = how.crop, how.scale, how.border
-    if border and pair.input != pair.target:
+    if pair.input == pair.target:
+        return low, high
+    if border := how.border:
         high = high[border:-border, border:-border]
+    height, width = (side * how.scale for side in low.shape[:2])
+    if high.shape[:2] != (height, width):
+        raise InputError(
+            f"{pair.name}: a target of {width}x{height} is needed, not {high.shape[1]}x{high.shape[0]}: leave the pair "
+            f"out, or say by another scale than {how.scale} how many times larger targets are"
+        )
+    return low, high
+
+
+def _cut(pair: Pair, out: Path, how: _Cut) -> int:
+    low, high = _sides(pair, how)
+    crop, scale = how.crop, how.scale
     height, width = low.shape[:2]
-    if pair.input != pair.target and high.shape[:2] != (height * scale, width * scale):
-        size = f"{high.shape[1]}x{high.shape[0]}"
-        raise InputError(f"{pair.name}: a target of {width * scale}x{height * scale} is needed, not {size}")
     if crop is None:
         return int(_write(pair, out, "", low, high))
     if min(height, width) < crop:
