@@ -396,13 +396,19 @@ def test_a_crop_too_small_to_be_scored_is_refused_before_the_first_step(
     train(recipe(data, **changes, validate_crop=least, steps=1), runs=data, quiet=True)
 
 
-def test_pictures_too_small_to_be_scored_are_not_held_back_for_super_resolution(data: Path) -> None:
+def test_pictures_too_small_to_be_scored_are_not_held_back_for_super_resolution(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for file in (data / "clean").iterdir():
         with Image.open(file) as picture:
             picture.crop((0, 0, 20, 20)).save(file)
     whole = recipe(data, **SR4, **CLEAN4, steps=1)
     assert not open_patches(whole, tasks.get("super_resolution")).validation
-    train(whole, runs=data, quiet=True)
+    train(whole, runs=data)
+    least = open_patches(whole, tasks.get("super_resolution")).least
+    assert f"held_back=1: no source can spare a picture of {least} pixels a side" in capsys.readouterr().err
+    train(recipe(data, **SR4, **CLEAN4, steps=1, held_back=0), runs=data, fresh=True)
+    assert "held_back" not in capsys.readouterr().err
 
 
 def test_an_alias_of_the_task_makes_weights_for_the_task(data: Path) -> None:

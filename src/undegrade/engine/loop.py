@@ -16,6 +16,7 @@ from torch import distributed as dist
 from undegrade.core.device import pick
 from undegrade.core.errors import UndegradeError
 from undegrade.core.heap import kept
+from undegrade.engine.claim import claimed
 from undegrade.engine.log import RunLog
 from undegrade.engine.recipe import Recipe
 from undegrade.engine.run import Place, Run
@@ -57,13 +58,19 @@ def train(
         quiet: no progress line.
 
     Raises:
-        UsageError: the recipe is wrong, or the run's folder belongs to another recipe.
+        UsageError: the recipe is wrong, or the run's folder belongs to another recipe or a training under way.
         DivergedError: the loss is no longer finite.
     """
     wished = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
     recipe = wished.with_what_is_there()
-    with _processes(device) as place, kept(), stopping(alone=place.world == 1) as stop:
-        run = Run(recipe, Path(runs) / recipe.name, place, fresh)
+    folder = Path(runs) / recipe.name
+    with contextlib.ExitStack() as stack:
+        place = stack.enter_context(_processes(device))
+        if place.rank == 0:
+            stack.enter_context(claimed(folder))
+        stack.enter_context(kept())
+        stop = stack.enter_context(stopping(alone=place.world == 1))
+        run = Run(recipe, folder, place, fresh)
         try:
             with RunLog(run.folder, recipe.steps, after=run.step, quiet=quiet, leads=run.leads) as log:
                 for note in run.notes:
@@ -72,6 +79,11 @@ def train(
                     if source not in recipe.sources:
                         missing = wished.resolve(source.clean or source.inputs)
                         log.say(f"{missing} is not there: the run goes on without it")
+                if recipe.held_back and not run.patches.validation:
+                    log.say(
+                        f"held_back={recipe.held_back}: no source can spare a picture of {run.patches.least} pixels a "
+                        "side or more (each keeps at least half of its own): the run goes on without validation"
+                    )
                 if run.clock.done:
                     log.say(
                         f"{run.folder}: trained already, to step {run.step}; raise steps (or max_minutes) to go on, "
