@@ -50,9 +50,18 @@ def test_the_device_of_new_tensors_does_not_matter(task: str) -> None:
         assert torch.equal(api.degrade(clean, task, seed=1), here)
 
 
-def test_a_seed_is_a_number() -> None:
+def test_a_seed_is_a_number(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="seed='one': a whole number"):
         api.degrade(torch.rand(3, 64, 80), "denoising", seed="one")
+    for call in (
+        lambda: list(api.degrade_files([folder], tmp_path / "out", "denoise", seed=1.5)),
+        lambda: api.contact_sheet([folder], "denoise", seed=1.5),
+        lambda: api.evaluate("denoise", clean=folder, weights="none", seed=1.5),
+        lambda: list(samples("denoise", clean=folder, seed=1.5)),
+        lambda: calibrate(tmp_path, seed=1.5),
+    ):
+        with pytest.raises(UsageError, match=r"seed=1\.5: a whole number"):
+            call()
 
 
 def test_seed_and_name_decide(folder: Path) -> None:
@@ -179,6 +188,25 @@ def test_contact_sheet(folder: Path, task: str) -> None:
     assert np.abs(clean - first).mean() > 0.5
     assert task == "super_resolution" or np.abs(first - second).mean() > 0.2
     assert np.array_equal(tiles[104:136, :48], clean), "the picture beside is shown as it is"
+
+
+def test_a_bad_picture_leaves_the_others_on_the_contact_sheet(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.png").write_bytes(b"no picture")
+    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(folder / "dot.png")
+    told: list[str] = []
+    sheet = api.contact_sheet([folder], "sr", columns=1, side=48, beside=[folder / "broken.png"], failed=told.append)
+    assert sheet.size == (2 * 52, 2 * 52)
+    assert [Path(line.partition(":")[0]).name for line in told] == ["broken.png", "dot.png", "broken.png"]
+    with pytest.warns(UserWarning, match="not a picture"):
+        assert api.contact_sheet([folder], "denoise", columns=1, side=48).size == (2 * 52, 3 * 52)
+    words = ["degrade", str(folder), "-t", "sr", "--contact-sheet", str(tmp_path / "sheet.png")]
+    assert cli.run([*words, "-o", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert [sum(name in line for line in told) for name in ("broken.png", "dot.png")] == [1, 1]
+    with pytest.raises(InputError, match="no picture to degrade"):
+        api.contact_sheet(folder / "dot.png", "sr", failed=told.append)
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGTERM"), reason="no such signal here")

@@ -239,6 +239,7 @@ def test_grey_in_three_channels_is_a_mosaic_and_a_photograph_is_none(probe):
         ({"ensemble": 4}, "ensemble=4"),
         ({"max_memory": 0}, "max_memory=0"),
         ({"max_memory": float("nan")}, "max_memory=nan"),
+        ({"max_memory": "2GB"}, "max_memory='2GB': must be a number of bytes, for example 2 << 30"),
         ({"tiles": 8}, "tiles"),
     ],
 )

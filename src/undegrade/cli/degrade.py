@@ -54,27 +54,32 @@ def command(
     if output is None and contact_sheet is None:
         raise UsageError("nowhere to write: give -o FOLDER, or --contact-sheet FILE")
     wish: dict[str, Any] = {"sigma": sigma, "quality": quality, "scale": scale, "pattern": pattern}
-    wish |= pairs(strength, own={"task", "output", "seed", "contact_sheet", "beside", "columns"})
+    wish |= pairs(strength, own={"task", "output", "seed", "contact_sheet", "beside", "columns", "failed"})
+    told = set[str]()
+
+    def tell(line: str) -> None:
+        if line not in told:  # of a picture that neither the sheet nor the folder gets
+            typer.echo(f"undegrade: {line}", err=True)
+        told.add(line)
+
     if contact_sheet is not None:
         _refuse_sheet(contact_sheet, [*paths, *(beside or ())])
         if output is not None:
             _refuse_result(contact_sheet, paths, output)
-        sheet = api.contact_sheet(paths, task, beside=beside or (), columns=columns, seed=seed, **wish)
+        how: dict[str, Any] = {"beside": beside or (), "columns": columns, "seed": seed, "failed": tell}
+        sheet = api.contact_sheet(paths, task, **how, **wish)
         contact_sheet.parent.mkdir(parents=True, exist_ok=True)
         with replacing(contact_sheet) as part:
             sheet.save(part, format=Image.registered_extensions()[contact_sheet.suffix.lower()])
         typer.echo(contact_sheet)
-    failed = 0
     if output is not None:
         with _signals.heard():
             for done in api.degrade_files(paths, output, task, seed=seed, **wish):
                 if done.error:
-                    failed += 1
-                    named = "" if str(done.source) in done.error else f"{done.source}: "
-                    typer.echo(f"undegrade: {named}{done.error}", err=True)
+                    tell(done.error)
                 else:
                     typer.echo(done.target)
-    return 1 if failed else 0
+    return 1 if told else 0
 
 
 def _refuse_sheet(file: Path, sources: list[Path]) -> None:

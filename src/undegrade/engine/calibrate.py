@@ -11,6 +11,7 @@ from typing import Any
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import read
 from undegrade.data.folders import list_pictures, pair_folders
+from undegrade.engine.degrade import check_seed
 from undegrade.engine.evaluate import made_from, score
 from undegrade.metrics import protocol as protocols
 from undegrade.tasks import get as get_task
@@ -136,6 +137,7 @@ def calibrate(
         InputError: not one of the sets is there.
         UsageError: no figures are known for one of the tasks.
     """
+    check_seed(seed)
     root = Path(data)
     plans = _plans(root)
     wanted, known = {get_task(task).name for task in tasks}, {plan.task for plan in plans}

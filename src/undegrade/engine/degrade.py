@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from PIL import Image
@@ -18,25 +19,33 @@ from torch import Tensor
 
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
-from undegrade.core.image import like, read, save
+from undegrade.core.image import Picture, like, read, save
 from undegrade.core.names import Paths, folded, same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
 
-__all__ = ["Done", "apply", "contact_sheet", "degrade", "degrade_files", "generator_for"]
+__all__ = ["Done", "apply", "check_seed", "contact_sheet", "degrade", "degrade_files", "generator_for"]
 
 LARGEST_SHEET = 50_000_000
 """Pixels of a contact sheet; all of its pictures are in memory at once, as floats."""
 FEW = 16
 """Pixels of a side below which a degradation may have no room."""
 
+_Made = TypeVar("_Made")
+
 
 def generator_for(seed: int, name: str) -> torch.Generator:
     """The randomness of the picture called ``name``: evaluation on synthetic sets uses the same."""
     digest = hashlib.sha256(f"{seed}/{name}".encode("utf-8", "surrogateescape")).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+def check_seed(seed: object) -> None:
+    """Raises a UsageError for anything but a whole number."""
+    if not isinstance(seed, Integral):
+        raise UsageError(f"seed={seed!r}: a whole number")
 
 
 def degrade(image: Any, task: Task | str, *, seed: int = 0, frame: int | None = None, **strength: Any) -> Any:
@@ -57,8 +66,7 @@ def degrade(image: Any, task: Task | str, *, seed: int = 0, frame: int | None = 
     """
     task = get_task(task) if isinstance(task, str) else task
     picture = read(image, frame=frame)
-    if not isinstance(seed, Integral):
-        raise UsageError(f"seed={seed!r}: a whole number")
+    check_seed(seed)
     generator = (
         generator_for(seed, Path(image).stem)
         if isinstance(image, (str, Path))
@@ -137,6 +145,7 @@ def degrade_files(
         InputError: there is no picture.
     """
     task = get_task(task) if isinstance(task, str) else task
+    check_seed(seed)
     checked = _checked(task, strength)
     output = Path(output)
     sources = _files(paths)
@@ -157,17 +166,14 @@ def degrade_files(
             raise UsageError(f"{target}: the output would replace an input: choose another -o")
     for source, target in zip(sources, targets, strict=True):
         try:
-            # A pipe or a device would be read for ever.
-            if os.path.exists(source) and not os.path.isfile(source):  # noqa: PTH110, PTH113 (Path's may raise)
-                raise InputError(f"{source}: not a regular file")
-            picture = read(source)
+            picture = _read(source)
             spoilt = apply(task, picture.pixels, generator_for(seed, source.stem), checked)
             target.parent.mkdir(parents=True, exist_ok=True)
             save(picture.with_pixels(spoilt), target)
         except UsageError:
             raise
         except UndegradeError as error:
-            yield Done(source, target, str(error))
+            yield Done(source, target, _named(source, error))
         else:
             yield Done(source, target)
 
@@ -181,6 +187,7 @@ def contact_sheet(
     columns: int = 4,
     side: int = 320,
     seed: int = 0,
+    failed: Callable[[str], object] = warnings.warn,
     **strength: Any,
 ) -> Image.Image:
     """Rows of a clean picture and degraded versions of it; below them pictures to compare with.
@@ -192,13 +199,15 @@ def contact_sheet(
         columns: degraded versions in a row.
         side: of a tile in pixels.
         seed: of the first version; the others count up.
+        failed: called with a line for each picture that cannot be read or degraded and so is left out.
         strength: as for ``degrade``.
 
     Raises:
-        InputError: no picture there.
+        InputError: no picture there, or not one that can be degraded.
         UsageError: as ``degrade``.
     """
     task = get_task(task) if isinstance(task, str) else task
+    check_seed(seed)
     checked = _checked(task, strength)
     if columns < 1:
         raise UsageError(f"columns={columns}: at least one degraded version must be shown")
@@ -208,14 +217,16 @@ def contact_sheet(
             f"columns={columns} for {len(files)} pictures: a sheet of {size / 1e6:.0f} megapixels, more than "
             f"{LARGEST_SHEET / 1e6:.0f}: take fewer"
         )
-    rows = []
-    for path in files:
+
+    def versions(path: Path) -> list[Tensor]:
         clean = _shrunk(path, side)
-        versions = [apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns)]
-        rows.append([clean, *(_enlarged(version, clean) for version in versions)])
+        spoilt = (apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns))
+        return [clean, *(_enlarged(version, clean) for version in spoilt)]
+
+    rows = list(_each(files, versions, failed))
     if not rows:
         raise InputError("no picture to degrade")
-    real = [_shrunk(path, side) for path in _files(beside)]
+    real = list(_each(_files(beside), lambda path: _shrunk(path, side), failed))
     rows += [real[start : start + columns + 1] for start in range(0, len(real), columns + 1)]
     sheet = torch.ones(3, len(rows) * (side + 4), (columns + 1) * (side + 4))
     for row, tiles in enumerate(rows):
@@ -229,9 +240,32 @@ def _files(paths: Paths) -> list[Path]:
     return [file for path in map(Path, several(paths)) for file in (list_pictures(path) if path.is_dir() else [path])]
 
 
+def _read(path: Path) -> Picture:
+    """The picture in a file; a pipe or a device, which would be read for ever, is refused as an InputError."""
+    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (Path's may raise)
+        raise InputError(f"{path}: not a regular file")
+    return read(path)
+
+
+def _named(path: Path, error: Exception) -> str:
+    """The error's line, which not always tells whose it is."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
+
+
+def _each(files: list[Path], make: Callable[[Path], _Made], failed: Callable[[str], object]) -> Iterator[_Made]:
+    """What ``make`` makes of each file; a file that fails is told of, a wrong call stops everything."""
+    for path in files:
+        try:
+            yield make(path)
+        except UsageError:
+            raise
+        except UndegradeError as error:
+            failed(_named(path, error))
+
+
 def _shrunk(path: Path, side: int) -> Tensor:
     """(1 or 3, H, W) of a file, no side longer than ``side``."""
-    pixels = read(path).pixels
+    pixels = _read(path).pixels
     scale = side / max(pixels.shape[-2:])
     if scale >= 1:
         return pixels

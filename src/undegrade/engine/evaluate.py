@@ -24,7 +24,7 @@ from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
 from undegrade.core.names import same_file
 from undegrade.data.folders import Pair, list_pictures, pair_folders, rule
-from undegrade.engine.degrade import apply, generator_for
+from undegrade.engine.degrade import apply, check_seed, generator_for
 from undegrade.engine.scores import EvalReport, ImageScore
 from undegrade.inference.load import load
 from undegrade.metrics import protocol as protocols
@@ -102,6 +102,7 @@ def evaluate(
     task = get_task(task) if isinstance(task, str) else task
     checked = _strength(task, parameters)
     ruler = protocols.get(protocol or task.protocol)
+    check_seed(seed)
     rule(pairing)  # a name that nobody knows is told of whether it is needed or not
     if limit is not None and limit < 1:
         raise UsageError(f"limit={limit}: at least one picture must be scored")
@@ -169,6 +170,7 @@ def samples(
     """The synthetic test pictures that `evaluate` would score, for looking at or for other tools."""
     task = get_task(task) if isinstance(task, str) else task
     ruler = protocols.get(protocol or task.protocol)
+    check_seed(seed)
     for _, make in _synthetic(task, ruler, clean, seed, _strength(task, parameters), recursive=False):
         yield make()
 

@@ -75,7 +75,8 @@ class Options:
         for name in ("strength", "ensemble", "max_memory"):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) and not (name == "max_memory" and value is None):
-                raise UsageError(f"{name}={value!r}: must be a number")
+                unit = " of bytes, for example 2 << 30" if name == "max_memory" else ""
+                raise UsageError(f"{name}={value!r}: must be a number{unit}")
         if not 0 <= self.strength <= 1:
             raise UsageError(f"strength={self.strength}: must lie in 0-1")
         if self.ensemble not in (1, 8):
