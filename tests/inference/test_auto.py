@@ -312,6 +312,12 @@ def auto() -> Auto:
     return loaded
 
 
+@pytest.mark.parametrize("shape", [(40, 50), (2, 40, 50), (1, 3, 40, 50), (40, 50, 3), (3, 0, 50)])
+def test_pictures_of_other_shapes_are_refused_in_a_line(auto: Auto, shape: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match=r"pixels of shape .*: must be \(1 or 3, H, W\)"):
+        auto(Picture(torch.zeros(shape)))
+
+
 def test_it_is_what_is_loaded_when_nothing_is_said(auto: Auto) -> None:
     for same in (load(device="cpu"), load("auto_fast"), load(weights="auto_fast")):
         assert isinstance(same, Auto)

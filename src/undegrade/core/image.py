@@ -64,6 +64,9 @@ class Picture:
         metadata: EXIF, profile, resolution and format of a file or PIL image.
         notes: what was changed on the way in, one sentence each; worth telling the user.
         report: what a restorer found out about the picture and did with it, as plain values for JSON.
+
+    Raises:
+        UsageError: pixels of another shape, or none.
     """
 
     pixels: Tensor
@@ -75,6 +78,9 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     notes: tuple[str, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_shape(self.pixels)
 
     @property
     def grey(self) -> bool:
@@ -93,8 +99,7 @@ class Picture:
             UsageError: not of that shape.
         """
         pixels = pixels.detach()
-        if pixels.ndim != 3 or pixels.shape[0] not in (1, 3):
-            raise UsageError(f"pixels of shape {tuple(pixels.shape)}: must be (1 or 3, H, W)")
+        _check_shape(pixels)
         alpha = self.alpha
         if alpha is not None and alpha.shape[-2:] != pixels.shape[-2:]:
             alpha = F.interpolate(alpha[None], size=pixels.shape[-2:], mode="bicubic", align_corners=False)[0]
@@ -102,6 +107,11 @@ class Picture:
         # The tables of a JPEG file speak of the pixels that it had.
         metadata = replace(self.metadata, quantisation=())
         return replace(self, pixels=pixels, alpha=alpha, metadata=metadata)
+
+
+def _check_shape(pixels: Tensor) -> None:
+    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
+        raise UsageError(f"pixels of shape {tuple(pixels.shape)}: must be (1 or 3, H, W), neither side 0")
 
 
 def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS) -> Picture:
