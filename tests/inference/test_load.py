@@ -64,6 +64,8 @@ def test_file_without_a_card(tmp_path):
     assert (info["network"], info["task"], info["weights"]) == ("chair", "dehazing", "model_its")
     assert info["licence"] == "unknown"
     assert load(tmp_path / "model_its.pkl").info["task"] is None
+    with pytest.raises(UsageError, match="task=super_resolution: the weights model_its do not enlarge"):
+        load(tmp_path / "model_its.pkl", task="sr")
 
 
 def test_official_files_are_padded_as_their_authors_did(tmp_path, own):

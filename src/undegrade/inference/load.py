@@ -212,6 +212,8 @@ def _restorer(
         raise UsageError(
             f"scale={parameters['scale']}: the weights {card.id} enlarge {scale} times: ask for that, or name others"
         )
+    if scale == 1 and task is not None and any(entry.name == "scale" for entry in task.parameters):
+        raise UsageError(f"task={task.name}: the weights {card.id} do not enlarge: name others, or what these are for")
     card = card if card.task or task is None else replace(card, task=task.name)
     return Restorer.from_module(
         loaded.module, loaded.spec, loaded.config, task, card=card, parameters=parameters, **how
