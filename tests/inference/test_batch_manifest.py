@@ -135,15 +135,33 @@ def test_a_task_is_the_same_by_its_alias(tmp_path: Path) -> None:
         api.open_manifest(tmp_path / "m.db", {"task": "derain"})
 
 
-def test_a_database_of_something_else_stays_as_it_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "tables",
+    [
+        "CREATE TABLE photos (name TEXT)",
+        "CREATE VIEW one AS SELECT 1",
+        "CREATE TABLE about (author TEXT); CREATE TABLE files (name TEXT)",
+    ],
+)
+def test_a_database_of_something_else_stays_as_it_is(tmp_path: Path, tables: str) -> None:
     path = tmp_path / "photos.db"
     with sqlite3.connect(path) as base:
-        base.execute("CREATE TABLE photos (name TEXT)")
+        base.executescript(tables)
     base.close()
     before = path.read_bytes()
     with pytest.raises(InputError, match="not a manifest"):
         Manifest(path, {})
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"x", b"some words", b"some words" * 100, b"SQLite format 3\0", bytes(4096)])
+def test_a_file_of_something_else_stays_as_it_is(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"notes\.txt: not a manifest"):
+        Manifest(path, {})
+    assert path.read_bytes() == content
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_manifest_that_can_no_longer_be_written_is_told(tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ class Manifest:
         self.path, self.retry, self.before = path, retry, 0
         if not path.absolute().parent.is_dir():
             raise InputError(f"{path}: cannot be used as a manifest (there is no such folder)")
+        if path.is_file() and path.stat().st_size == 1:  # SQLite takes it for an empty one of its own
+            raise InputError(f"{path}: not a manifest (a file of one byte); give another file")
         self._earlier: deque[Outcome] = deque()
         self._run = uuid.uuid4().hex
         self._lock = threading.Lock()  # files are published by a thread of their own
@@ -90,8 +92,9 @@ class Manifest:
         try:
             # The lock is held as long as the process lives, and is gone when it is killed.
             self._base.execute("PRAGMA locking_mode = EXCLUSIVE")
-            tables = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            if tables and not tables >= {"about", "files"}:
+            held = {name for (name,) in self._base.execute("SELECT name FROM sqlite_master")}
+            columns = {name for _, name, *_ in self._base.execute("PRAGMA table_info(about)")}
+            if held and not (held >= {"about", "files"} and columns == {"name", "value"}):
                 raise InputError(f"{self.path}: not a manifest (a database of something else); give another file")
             for line in ("journal_mode = WAL", "synchronous = NORMAL"):
                 self._base.execute(f"PRAGMA {line}")
