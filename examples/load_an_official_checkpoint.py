@@ -34,4 +34,7 @@ def main(path: str | None = None, task: str = "dehazing") -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except undegrade.UndegradeError as error:
+        sys.exit(str(error))

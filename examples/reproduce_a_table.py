@@ -26,4 +26,7 @@ def main(folder: str, scale: str = "2") -> None:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except undegrade.UndegradeError as error:
+        sys.exit(str(error))

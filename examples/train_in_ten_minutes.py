@@ -43,4 +43,7 @@ def main(pictures: str, minutes: str = "10") -> None:
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except undegrade.UndegradeError as error:
+        sys.exit(str(error))

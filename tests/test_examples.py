@@ -48,6 +48,37 @@ def test_example(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert words in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("reproduce_a_table", [], "no pictures in 'empty'"),
+        ("train_in_ten_minutes", ["0.02"], "no pictures there"),
+        ("load_an_official_checkpoint", [], "must hold one card"),
+    ],
+)
+def test_example_on_an_empty_folder(
+    name: str, arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    path = EXAMPLES / f"{name}.py"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(path), "empty", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert words in str(ended.value.code)
+    assert "\n" not in str(ended.value.code)
+
+
+def test_restoring_an_empty_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["restore_a_folder", "empty", "restored"])
+    runpy.run_path(str(EXAMPLES / "restore_a_folder.py"), run_name="__main__")
+    assert "the folder holds no pictures" in capsys.readouterr().out
+
+
 def test_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cell by cell in one namespace, as a kernel does; its last figures are looked at."""
     monkeypatch.chdir(EXAMPLES)
