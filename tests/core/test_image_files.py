@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, TiffImagePlugin
+from PIL import Image, ImageCms, ImageOps, IptcImagePlugin, PngImagePlugin, TiffImagePlugin
 
 import undegrade
 from undegrade.core import decode, encode, exif, image, png16
@@ -408,6 +408,19 @@ def test_pages_keep_their_own_metadata(tmp_path: Path) -> None:
             file.seek(index)
             told.append((file.mode, float(file.info["dpi"][0]), file.info["icc_profile"]))
     assert told == [("RGB", 300.0, ICC), ("L", 600.0, grey)]
+
+
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_xmp_in_utf_16_becomes_utf_8(tmp_path: Path, order: str, mark: str, suffix: str) -> None:
+    text = '<?xml version="1.0" encoding="UTF-16"?><r tiff:Orientation="6" title="h\u00e9llo \u96ea" encoding="own"/>'
+    told = PngImagePlugin.PngInfo()
+    told.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + (mark + text).encode(order))
+    Image.fromarray(colours()).save(tmp_path / "a.png", pnginfo=told)
+    image.save(image.read(tmp_path / "a.png"), tmp_path / f"b{suffix}")
+    expected = '<?xml version="1.0"?><r title="h\u00e9llo \u96ea" encoding="own"/>'
+    assert image.read(tmp_path / f"b{suffix}").metadata.xmp.decode() == expected
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])

@@ -151,7 +151,11 @@ def upright(samples: Samples, turned: int) -> Samples:
 
 
 def upright_xmp(packet: bytes) -> bytes:
-    """An XMP packet without the orientation, which is applied to the pixels."""
+    """An XMP packet, in UTF-8, without the orientation, which is applied to the pixels."""
+    for order, start in (("le", rb"(\xff\xfe)?<\0[^\0]"), ("be", rb"(\xfe\xff)?\0<\0[^\0]")):
+        if re.match(start, packet):  # not every format takes UTF-16, and readers go by what the packet itself names
+            packet = packet.decode(f"utf-16-{order}", "replace").removeprefix("\ufeff").encode()
+            packet = re.sub(rb"""(<\?[^>]*?)\s+encoding=(["'])[^"'>]*\2""", rb"\1", packet)
     packet = re.sub(rb"""\s*tiff:Orientation=(["'])[0-9]\1""", b"", packet)
     return re.sub(rb"<tiff:Orientation>[0-9]</tiff:Orientation>", b"", packet)
 
