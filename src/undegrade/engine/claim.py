@@ -40,8 +40,8 @@ def claimed(folder: Path) -> Iterator[None]:
             yield
         finally:
             file.close()
-            if [entry.name for entry in folder.iterdir()] == [NAME]:
-                with suppress(OSError):  # somebody may have begun there this very moment
+            with suppress(OSError):  # somebody may have begun there this very moment, or have removed it
+                if [entry.name for entry in folder.iterdir()] == [NAME]:
                     (folder / NAME).unlink()
                     folder.rmdir()
 
