@@ -3,8 +3,9 @@
 The training pack comes from few cameras. Packages of themes and wallpapers hold pictures of many more: edited by
 photographers, taken with shallow focus, painted, rendered, or of a screen. `auto_pictures.txt` names the packages, by
 file name and SHA-256, and the pictures in them that look fine. ARCHIVES is a folder with what `npm pack NAME@VERSION`
-(.tgz), `pip download --no-deps --no-binary :all: NAME==VERSION` (.tar.gz) and Debian (.deb) give. The pictures keep their
-own licences, and are shrunk until nothing is left of how they were stored. The result is for `train_auto.py --more FOLDER`.
+(.tgz), `pip download --no-deps --no-binary :all: NAME==VERSION` (.tar.gz) and Debian (.deb) give. The pictures keep
+their own licences, and are shrunk until nothing is left of how they were stored. The result is for
+`train_auto.py --more FOLDER`.
 """
 
 from __future__ import annotations
@@ -50,12 +51,13 @@ def main() -> None:
 def listed() -> dict[tuple[str, str], list[str]]:
     """Members by archive, which is a file name and a digest."""
     wanted: dict[tuple[str, str], list[str]] = {}
+    members: list[str] = []
     for line in LIST.read_text(encoding="utf-8").splitlines():
         if line.startswith("  "):
             members.append(line.strip())
         else:
             name, digest = line.split()
-            members = wanted.setdefault((name, digest), [])
+            wanted[name, digest] = members = []
     return wanted
 
 
@@ -68,10 +70,8 @@ def opened(path: Path, stored: bytes) -> tarfile.TarFile:
 
 def small(stored: bytes) -> Image.Image:
     """A picture as it is to be learnt from; what it does not cover is white."""
-    picture = Image.open(io.BytesIO(stored))
-    if picture.has_transparency_data:
-        covering = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), covering)
+    picture = Image.open(io.BytesIO(stored)).convert("RGBA")
+    picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
     factor = min(LARGEST_SHARE, SIDE / max(picture.size))
     width, height = (round(side * factor) for side in picture.size)
     return picture.convert("RGB").resize((width, height), Image.Resampling.LANCZOS)

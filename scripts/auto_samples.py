@@ -1,7 +1,8 @@
 """Photographs and the truth about them, from which samples for the classifier of `auto` are made.
 
 They come from the training pack (`train`, `train_extra`, `train_pairs`, `depth`, `kernels`), nothing of whose `test` or
-`real` is opened, and from a folder of other clean pictures where there is one (`auto_pictures.py`). `auto_faults.py` spoils the photographs, `auto_store.py` keeps what the classifier is shown.
+`real` is opened, and, where asked for, from a folder of other clean pictures (`auto_pictures.py`). `auto_faults.py`
+spoils the photographs, `auto_store.py` keeps what the classifier is shown.
 """
 
 from __future__ import annotations
