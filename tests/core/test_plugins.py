@@ -6,13 +6,18 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
+from torch import nn
 
 from undegrade.core.errors import UsageError
+from undegrade.networks._spec import NetworkSpec
 from undegrade.tasks import Parameter
+from undegrade.weights.card import WeightsCard
 
 NETWORK = '''"""Identity: gives back what it gets."""
 from dataclasses import dataclass
@@ -158,3 +163,43 @@ def test_a_range_without_an_end(ends: dict[str, float], value: float | str, rule
     assert parameter.check("5") == 5
     with pytest.raises(UsageError, match=f"depth={value}: must lie in {rule}"):
         parameter.check(value)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Of every kind that a network's config may hold."""
+
+    width: int = 8
+    slope: float = 0.1
+    act: str = "relu"
+    rates: tuple[float, ...] = (0.5, 1.0)
+    gated: bool = True
+    depth: int | None = None
+
+
+SLOPING: NetworkSpec[Numbers] = NetworkSpec(
+    name="sloping", title="Sloping", paper="none", config=Numbers, module=lambda config: nn.Identity(),
+    presets={"sloping": Numbers()}, default="sloping", infer=lambda shapes: None, official=lambda config: {},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("numbers", [{}, {"slope": 1, "act": "gelu", "rates": [1, 0.25], "gated": False, "depth": 3}])
+def test_numbers_of_every_kind_come_back_from_a_card(numbers: dict[str, Any]) -> None:
+    config = SLOPING.configure(**numbers)
+    assert isinstance(config.slope, float)
+    card = WeightsCard(id="x", title="x", network="sloping", file="x", numbers=asdict(config))
+    assert SLOPING.configure(None, **WeightsCard.from_toml(card.to_toml()).numbers) == config
+
+
+@pytest.mark.parametrize(
+    ("number", "rule"),
+    [
+        ({"slope": "steep"}, "slope='steep': a number is needed"),
+        ({"act": 3}, "act=3: a word is needed"),
+        ({"rates": 0.5}, "rates=0.5: a list of numbers is needed"),
+        ({"width": 0.5}, "width=0.5: a whole number is needed"),
+    ],
+)
+def test_numbers_of_the_wrong_kind(number: dict[str, Any], rule: str) -> None:
+    with pytest.raises(UsageError, match=rule):
+        SLOPING.configure(**number)

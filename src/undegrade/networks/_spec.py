@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -87,7 +87,7 @@ class NetworkSpec(Generic[C]):
         for key, value in numbers.items():
             if key not in known:
                 raise UnknownNameError(f"number of {self.name}", key, known)
-            numbers[key] = _number(key, value, getattr(self.presets[name], key))
+            numbers[key] = _entry(key, value, getattr(self.presets[name], key))
         return replace(self.presets[name], **numbers)  # type: ignore[type-var]
 
     def build(self, config: C | None = None) -> nn.Module:
@@ -95,11 +95,26 @@ class NetworkSpec(Generic[C]):
         return self.module(self.presets[self.default] if config is None else config)
 
 
-def _number(key: str, value: Any, like: Any) -> Any:
-    """``value``, checked, as a config holds it: of the kind of ``like``. Recipes and cards hold lists for tuples."""
+def _entry(key: str, value: Any, like: Any) -> Any:
+    """``value``, checked, as a config holds it: of the kind of ``like``. Recipes and cards hold lists for tuples.
+
+    What ``like`` is no example of (a number that may be None) is taken as it is.
+    """
     several = isinstance(like, tuple)
+    example = (like[0] if like else 0) if several else like
     if several and isinstance(value, list | tuple):
-        return tuple(_number(key, one, 0) for one in value)
-    if several or not isinstance(value, Integral):
-        raise UsageError(f"{key}={value!r}: {'a list of whole numbers' if several else 'a whole number'} is needed")
-    return bool(value) if isinstance(like, bool) else int(value)
+        return tuple(_entry(key, one, example) for one in value)
+    for kind, given, words in _KINDS:
+        if isinstance(example, kind):
+            if several or not isinstance(value, given):
+                raise UsageError(f"{key}={value!r}: {f'a list of {words}s' if several else f'a {words}'} is needed")
+            return type(example)(value)
+    return value
+
+
+_KINDS: tuple[tuple[type, type, str], ...] = (
+    (int, Integral, "whole number"),
+    (float, Real, "number"),
+    (str, str, "word"),
+)
+"""Kind in a config, what is taken for it, and its name in messages."""
