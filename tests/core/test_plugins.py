@@ -41,8 +41,9 @@ def degrade(clean, generator, depth=1):
     return clean - float(depth) / 255
 
 TASK = Task(
-    name="unhurting", title="Unhurting", summary="Does nothing.", protocol="rgb", aliases=("unhurt",),
-    parameters=(Parameter("depth", "of the hurt in levels", low=1, high=9),), degrade=degrade,
+    name="unhurting", title="Unhurting", summary="Does nothing.", protocol="rgb", aliases=("unhurt", "denoise", "sr"),
+    parameters=(Parameter("depth", "of the hurt in levels", low=1, high=9), Parameter("scale", "of the hurt")),
+    degrade=degrade,
 )
 '''
 ENTRIES = """[undegrade.networks]
@@ -124,6 +125,16 @@ def test_broken_ones_are_in_the_way_of_nothing(plugin: Path) -> None:
     found, listed, unknown = run(plugin, f"from undegrade import api, tasks\n{code}").splitlines()
     assert (found, listed) == ("unhurting super_resolution", "['unhurting']")
     assert "unknown task or weights 'denoize': did you mean 'denoise'" in unknown
+
+
+def test_it_takes_no_alias_and_no_parameter_from_our_own(plugin: Path) -> None:
+    code = (
+        "print(tasks.get('denoise').name, tasks.get('sr').name, undegrade.load(scale=3).info['task'])\n"
+        "names = [row['name'] for row in api.catalogue('tasks')]\n"
+        "print('unhurting' in names, names == sorted(names))\n"
+    )
+    out = run(plugin, f"from undegrade import api, tasks\n{code}")
+    assert out == "denoising super_resolution super_resolution\nTrue True\n"
 
 
 def test_used_like_our_own(plugin: Path) -> None:

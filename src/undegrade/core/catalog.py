@@ -64,9 +64,14 @@ class Catalog(Generic[T]):
         return entry
 
     def entries(self) -> dict[str, T]:
-        """All entries by name, sorted; without plugins that are broken, which say so only when they are asked for."""
+        """All entries by name, plugins' first; without plugins that are broken, which say so only when asked for.
+
+        So a table made of them by another key (an alias, a parameter) keeps the folder's entry where a plugin's has
+        the same.
+        """
         found = {}
-        for name in self.names():
+        own = set(self._own())
+        for name in sorted(self.names(), key=lambda name: (name in own, name)):
             try:
                 found[name] = self.get(name)
             except UsageError:

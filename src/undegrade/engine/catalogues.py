@@ -37,7 +37,7 @@ def rows(kind: str, pattern: str = "*") -> list[Row]:
 
 
 def _tasks() -> Iterator[Row]:
-    for name, task in tasks.catalog.entries().items():
+    for name, task in sorted(tasks.catalog.entries().items()):
         yield {
             "name": name,
             "title": task.title,
@@ -68,7 +68,7 @@ def _networks() -> Iterator[Row]:
 
 def _presets() -> Iterator[Row]:
     """The only list that imports the networks, and torch with them."""
-    for network, spec in networks.catalog.entries().items():
+    for network, spec in sorted(networks.catalog.entries().items()):
         for name, config in spec.presets.items():
             yield {"name": name, "title": spec.title, "network": network, "numbers": str(config)}
 

@@ -108,11 +108,11 @@ def _entry(key: str, value: Any, like: Any) -> Any:
         if isinstance(example, kind):
             if several or not isinstance(value, given):
                 raise UsageError(f"{key}={value!r}: {f'a list of {words}s' if several else f'a {words}'} is needed")
-            return type(example)(value)
+            return bool(value) if isinstance(example, bool) else kind(value)
     return value
 
 
-_KINDS: tuple[tuple[type, type, str], ...] = (
+_KINDS: tuple[tuple[type[Any], type[Any], str], ...] = (
     (int, Integral, "whole number"),
     (float, Real, "number"),
     (str, str, "word"),
