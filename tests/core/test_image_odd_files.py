@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps, TiffImagePlugin, TiffTags
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin, TiffImagePlugin, TiffTags
 from test_image_files import colours
 
 from undegrade.core import decode, encode, exif, image
@@ -173,3 +174,35 @@ def test_a_packet_or_profile_of_an_odd_type_is_read_or_left_out(tmp_path: Path, 
     metadata = only(tmp_path / "a.tif").metadata
     assert metadata.xmp.startswith(text[:-1] if kind == 2 else b"")
     image.save(image.read(tmp_path / "a.tif"), tmp_path / "b.png")
+
+
+@pytest.mark.parametrize("packed", [{}, {"compression": "zlib"}, {"compression": "zlib", "tile": (16, 16)}])
+def test_alpha_in_a_plane_of_its_own_is_not_mixed_with_grey(tmp_path: Path, packed: dict[str, Any]) -> None:
+    planes = np.moveaxis(colours()[..., :2], 2, 0)
+    tifffile.imwrite(
+        tmp_path / "a.tif",
+        planes,
+        photometric="minisblack",
+        planarconfig="separate",
+        extrasamples=["unassalpha"],
+        **packed,
+    )
+    assert np.array_equal(only(tmp_path / "a.tif").samples, colours()[..., :2])
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "value"),
+    [
+        ("PNG", b"tEXt", b"tExt"),  # its checksum is wrong now
+        ("TIFF", struct.pack("<HHIH", 262, 3, 1, 2), struct.pack("<HHIH", 262, 3, 1, 9)),  # ICC's Lab
+        ("JPEG", b"\xff\xc0", b"\xff\x00"),
+    ],
+)
+def test_a_file_that_cannot_be_opened_is_called_what_it_is(kind: str, place: bytes, value: bytes) -> None:
+    told, file = PngImagePlugin.PngInfo(), io.BytesIO()
+    told.add_text("Title", "x")
+    Image.fromarray(colours()).save(file, kind, pnginfo=told)
+    data = file.getvalue()
+    assert place in data
+    with pytest.raises(InputError, match=f"this {kind} file is damaged or of a rare kind"):
+        list(decode.decode(data.replace(place, value))[1])

@@ -30,6 +30,15 @@ MAX_PIXELS = 300_000_000
 WAY_OUT = "raise it with max_pixels (--max-pixels) if the file is to be trusted"
 """Said of larger files."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
+STARTS = {
+    png16.SIGNATURE: "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+}
+"""First bytes of files, by which those that cannot be opened are named."""
 
 
 def decode(source: str | Path | bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[int, Iterator[Frame]]:
@@ -217,6 +226,11 @@ def _open(data: bytes) -> Image.Image:
             raise MissingExtraError("reading HEIC", "heif") from error
         if phone:
             raise InputError("the HEIC file is damaged") from error
+        for start, kind in STARTS.items():
+            if data.startswith(start):
+                raise InputError(
+                    f"this {kind} file is damaged or of a rare kind that is not read: convert it"
+                ) from error
         what = "not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)" if data else "is empty"
         raise InputError(what) from error
 

@@ -69,7 +69,9 @@ class Page(NamedTuple):
             return True
         colours = {**COLOURS, INKS: 4}.get(self.photometric, len(self.bits))
         extra = _several(self.tags.get(EXTRA, UNSPECIFIED))
-        known = {1: {ALPHA}, 3: {ALPHA, PREMULTIPLIED}}.get(colours, set())
+        # Of grey and alpha in separate planes, Pillow makes one plane.
+        split = int(self.tags.get(PLANAR, 1)) == SPLIT
+        known = {1: set() if split else {ALPHA}, 3: {ALPHA, PREMULTIPLIED}}.get(colours, set())
         lost = len(self.bits) > colours and (len(extra) > 1 or extra[0] not in known)
         return lost and set(self.bits) == {8} and int(self.tags.get(COMPRESSION, RAW)) not in LOSSY
 
