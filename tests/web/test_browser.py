@@ -129,6 +129,28 @@ def scale(page: Any) -> float:
     return float(page.evaluate("new DOMMatrix(getComputedStyle(document.querySelector('.ud-slider img')).transform).a"))
 
 
+def test_the_keyboard_shows_where_it_is(page: Any, server: Served) -> None:
+    page.goto(server.address)
+    page.wait_for_selector(".ud-start")
+    bare, reached = [], []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name, ring = page.evaluate(
+            """() => {
+              const now = document.activeElement, style = getComputedStyle(now);
+              const shadow = /1px inset/.test(style.boxShadow);  // gradio's sign for fields of numbers
+              return [now.getAttribute("aria-label") || now.innerText, style.outlineStyle !== "none" || shadow];
+            }"""
+        )
+        if page.evaluate("document.activeElement === document.body"):
+            break  # once round
+        reached.append(name)
+        if not ring:
+            bare.append(name)
+    assert {"range slider for Strength", "What to take away", "Restore"} <= set(reached)
+    assert bare == []
+
+
 def test_half_the_strength(
     page: Any, server: Served, photo: Path, by_command: Callable[..., bytes], tmp_path: Path
 ) -> None:

@@ -59,7 +59,7 @@ def listed(lines: Sequence[str]) -> str:
 
 
 def told(answer: Answer) -> str:
-    """What was found and done, in words for people."""
+    """What was found and done, in words for people; read aloud by screen readers."""
     found = [report["auto"] for report in answer.reports if "auto" in report]
     lines = []
     if found:
@@ -77,7 +77,7 @@ def told(answer: Answer) -> str:
     lines.append(done + (f", with {html.escape(', '.join(used))}" if used else ""))
     lines += [html.escape(note) for note in answer.notes]
     lines.append("<span class='ud-limits'>Drag the line to compare; zoom with the wheel or two fingers.</span>")
-    return f"<div class='ud-card'>{'<br>'.join(lines)}</div>"
+    return f"<div class='ud-card' role='status'>{'<br>'.join(lines)}</div>"
 
 
 def sentence(answer: Answer) -> str:

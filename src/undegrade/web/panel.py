@@ -199,7 +199,7 @@ class Panel:
         finally:
             self._forget(place, run)
         text = f"<b>{len(done)} of {len(paths)} pictures restored</b> in {seconds(time.monotonic() - start)}"
-        yield _State(f"<div class='ud-card'>{text}{listed(lines)}</div>", download=archive)
+        yield _State(f"<div class='ud-card' role='status'>{text}{listed(lines)}</div>", download=archive)
 
     def _submit(self, source: Path, run: _Run, shown: bool = False) -> Job:
         output = Path(tempfile.mkdtemp(dir=self.folder))
