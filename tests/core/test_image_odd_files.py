@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,33 @@ def test_a_file_that_cannot_be_opened_is_called_what_it_is(kind: str, place: byt
     assert place in data
     with pytest.raises(InputError, match=f"this {kind} file is damaged or of a rare kind"):
         list(decode.decode(data.replace(place, value))[1])
+
+
+def test_a_profile_for_other_channels_is_left_out_and_told() -> None:
+    frame = Frame(colours(), Metadata(icc=GREY))
+    (told,) = encode.left_out([frame], "PNG")
+    assert "made for other channels" in told
+    (made,) = decode.decode(encode.encode([frame], "PNG"))[1]
+    assert made.metadata.icc == b""
+    assert encode.left_out([Frame(colours()[..., :1], Metadata(icc=GREY))], "PNG") == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize(
+    ("chunks", "told"),
+    [
+        ({b"gAMA": struct.pack(">I", 100_000)}, True),  # linear light
+        ({b"gAMA": struct.pack(">I", 45_455)}, False),
+        ({b"sRGB": b"\0", b"gAMA": struct.pack(">I", 100_000)}, False),
+        ({}, False),
+    ],
+)
+def test_a_gamma_that_is_left_out_is_told(dtype: type, chunks: dict[bytes, bytes], told: bool) -> None:
+    plain = encode.encode([Frame(colours(dtype=dtype))], "PNG")
+    added = b"".join(
+        struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
+        for kind, held in chunks.items()
+    )
+    (frame,) = decode.decode(plain[:33] + added + plain[33:])[1]  # behind the header
+    assert np.array_equal(frame.samples, colours(dtype=dtype))
+    assert any("gamma chunk (1) is left out" in note for note in frame.notes) == told

@@ -30,6 +30,7 @@ MAX_PIXELS = 300_000_000
 WAY_OUT = "raise it with max_pixels (--max-pixels) if the file is to be trusted"
 """Said of larger files."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
+SRGB_GAMMA = 0.45455
 STARTS = {
     png16.SIGNATURE: "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -252,6 +253,11 @@ def _metadata(image: Image.Image, notes: list[str], turned: int) -> Metadata:
     block = exif.of_image(image, turned)
     if block is None:
         notes.append("the EXIF block is damaged and is left out")
+    gamma = info.get("gamma", SRGB_GAMMA)  # of a PNG file; a profile and the chunk for sRGB go before it
+    if abs(gamma - SRGB_GAMMA) > 0.01 and not {"icc_profile", "srgb"} & set(info):
+        notes.append(
+            f"the gamma chunk ({gamma:g}) is left out, so the result is shown as sRGB: convert it to sRGB first"
+        )
     # Pillow makes 1 dot per inch of a TIFF file that tells no resolution.
     told = kind != "TIFF" or exif.X_RESOLUTION in getattr(image, "tag_v2", ())
     dpi = info.get("dpi") or exif.dpi(info.get("exif") or b"")

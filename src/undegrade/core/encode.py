@@ -70,6 +70,8 @@ def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
         told.append("the XMP packet is left out: too long for JPEG, .png and .tif hold it")
     if kind == "TIFF" and any(frame.metadata.duration for frame in frames):
         told.append("the times of an animation are left out: TIFF holds pages, .png and .webp hold times")
+    if any(frame.metadata.icc and not _fitting_icc(frame) for frame in frames):
+        told.append("the colour profile is left out: it is made for other channels than the picture has")
     if any(_fitting_icc(frame) and not _fitting_icc(frame, kind) for frame in frames):
         told.append(f"the colour profile, one for grey, is left out: {kind} keeps grey as RGB, .png and .tif do not")
     return tuple(told)
