@@ -67,6 +67,18 @@ def test_names_that_the_encoding_lacks(command: str, tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").iterdir())) == 2
 
 
+def test_a_file_that_looks_like_an_option_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 8)).save("-scan.jpg")
+    assert cli.run(["restore", "-scan.jpg"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "the file -scan.jpg is called ./-scan.jpg here" in line
+    assert cli.run(["restore", "-other.jpg"]) == 2
+    assert "see undegrade restore --help" in capsys.readouterr().err
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["--help"]) == 0
     told = capsys.readouterr().out

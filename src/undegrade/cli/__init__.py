@@ -8,6 +8,7 @@ commands. The first line of the file's docstring is what ``undegrade --help`` sh
 from __future__ import annotations
 
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        line, status = _explain(error)
+        line, status = _explain(error, words)
         print(f"undegrade: {line}", file=sys.stderr)
     return status if isinstance(status, int) else 0
 
@@ -93,8 +94,8 @@ def _options(
     """Image restoration: denoise, derain, dehaze, desnow, deblur, demosaic, remove JPEG artefacts, upscale."""
 
 
-def _explain(error: Exception) -> tuple[str, int]:
-    """An error as (one line, exit status)."""
+def _explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
+    """An error of a call with these words as (one line, exit status)."""
     if isinstance(error, UndegradeError):
         return _line(error), 2 if isinstance(error, UsageError) else 1
     if isinstance(error, typer.Abort):
@@ -104,7 +105,10 @@ def _explain(error: Exception) -> tuple[str, int]:
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "undegrade"
         reason = message().rstrip(".") or "what is to be done is missing"
-        return f"{reason} (see {path} --help)".replace("\n", " "), 2
+        # The shell makes such words of `*.jpg`.
+        file = next((word for word in words if word.startswith("-") and os.path.isfile(word)), None)  # noqa: PTH113
+        hint = f"see {path} --help" if file is None else printable(f"the file {file} is called ./{file} here")
+        return f"{reason} ({hint})".replace("\n", " "), 2
     if isinstance(error, OSError):
         if error.filename is None or error.strerror is None:
             return _line(error), 1
