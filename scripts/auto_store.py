@@ -23,7 +23,16 @@ CHUNK = 250
 
 
 class Samples:
-    """Samples 0 .. ``count`` of a part of the photographs, of ``more`` among them.
+    """Samples of the photographs.
+
+    Args:
+        root: the pack.
+        part: of its photographs, ``"train"`` or ``"check"``.
+        count: of samples.
+        folder: where they are kept.
+        seed: of the samples.
+        more: folder of other clean pictures.
+        earlier: those of other seeds that the folder holds are taken besides.
 
     Attributes:
         near: (N, CROPS, M) measures of crops.
@@ -36,7 +45,14 @@ class Samples:
     truth: Tensor
 
     def __init__(
-        self, root: Path, part: str, count: int, folder: Path, seed: int = 0, more: Path | None = None
+        self,
+        root: Path,
+        part: str,
+        count: int,
+        folder: Path,
+        seed: int = 0,
+        more: Path | None = None,
+        earlier: bool = False,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{part}-{seed}-{first:06d}.npz" for first in range(0, count, CHUNK)]
@@ -46,6 +62,8 @@ class Samples:
                 photographs = photographs or Photographs(root, part, more)
                 _keep(photographs, seed, range(index * CHUNK, (index + 1) * CHUNK), file)
                 print(f"{part}: {(index + 1) * CHUNK} samples", flush=True)
+        if earlier:
+            files = [file for file in sorted(folder.glob(f"{part}-*.npz")) if not file.stem.endswith(".part")]
         kept = [np.load(file) for file in files]
         for name in ("near", "far", "truth"):
             setattr(self, name, torch.from_numpy(np.concatenate([part[name] for part in kept])))
