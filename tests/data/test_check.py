@@ -34,6 +34,15 @@ def test_a_good_set_has_no_findings(tmp_path, save):
     assert (report.pairs, report.findings, report.sizes) == (2, (), ((24, 16), (24, 16)))
 
 
+def test_pictures_of_other_sizes_are_not_the_same(tmp_path):
+    """The bytes of a black picture are those of every other one with as many pixels."""
+    for side in ("in", "gt"):
+        (tmp_path / side).mkdir()
+        for name, size in (("lying", (24, 16)), ("standing", (16, 24))):
+            Image.new("RGB", size if side == "in" else size[::-1]).save(tmp_path / side / f"{name}.png")
+    assert set(kinds(check_data(inputs=tmp_path / "in", targets=tmp_path / "gt"))) == {"wrong-size"}
+
+
 def test_everything_that_can_be_wrong(tmp_path, save):
     save("in/fine.png", seed=1)
     save("gt/fine.png", seed=2)

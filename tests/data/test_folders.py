@@ -37,6 +37,16 @@ def test_natural_never_compares_numbers_with_letters():
     assert sorted(["5²6", "5b", "5"], key=natural) == ["5", "5b", "5²6"], "a raised two is no number"
 
 
+def test_the_order_does_not_hang_on_the_disk(touch, monkeypatch):
+    """Names that count the same stand in one order, whichever a file system tells first: pairs by order need it."""
+    names = ["01.png", "1.png", "A.png", "a.png"]
+    inputs, targets = touch("in", *names), touch("gt", *names)
+    told = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", lambda folder: sorted(told(folder), reverse=folder == inputs))
+    for pair in pair_folders(inputs, targets, "order"):
+        assert pair.input.name == pair.target.name
+
+
 def test_pairs_by_stem_whatever_the_suffix(touch):
     pairs = pair_folders(touch("in", "b.webp", "a.png"), touch("gt", "a.jpg", "b.png", "c.png"))
     assert [(pair.name, pair.input.name, pair.target.name) for pair in pairs] == [

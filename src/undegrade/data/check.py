@@ -82,7 +82,7 @@ class CheckReport:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What one file holds: size and a digest of its pixels, or why it cannot be read."""
+    """What one file holds: size and a digest of both it and the pixels, or why it cannot be read."""
 
     size: tuple[int, int] = (0, 0)
     digest: bytes = b""
@@ -157,7 +157,7 @@ def _look(file: Path) -> _Looked:
         array = load_rgb(file)
     except (InputError, MissingExtraError) as error:
         return _Looked(error=str(error))
-    digest = hashlib.sha256(array.tobytes()).digest()
+    digest = hashlib.sha256(f"{array.shape} {array.dtype} ".encode() + array.tobytes()).digest()
     return _Looked((array.shape[1], array.shape[0]), digest)
 
 

@@ -66,10 +66,10 @@ class Matching:
     uneven: bool = False
 
 
-def natural(text: str) -> list[tuple[int, int | str]]:
-    """Sorting key by which ``img2`` comes before ``img10``."""
+def natural(text: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Sorting key by which ``img2`` comes before ``img10``; no two texts share one (``img02``, ``IMG2``)."""
     parts = re.split(r"(\d+)", text.lower())
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], text
 
 
 def hidden(file: Path, folder: Path) -> bool:
