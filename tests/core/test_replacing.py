@@ -20,3 +20,11 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
         (tmp_path / "source").read_text()
     assert raised.value.filename == str(tmp_path / "source")
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_the_longest_names_are_written(tmp_path: Path) -> None:
+    wanted = tmp_path / f"{'é' * 125}.json"  # 255 bytes, which disks take
+    with replacing(wanted) as part:
+        part.write_text("new")
+    assert wanted.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [wanted]

@@ -76,6 +76,26 @@ def test_killed_around_the_renaming(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{number}.png" for number in range(4)]
 
 
+def test_file_numbers_beyond_63_bits(
+    batch: Callable[..., list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows' disks and some file servers have them, SQLite does not."""
+    plain = os.stat_result.st_ino.__get__
+    stat = Path.stat
+
+    class Large:
+        def __init__(self, found: os.stat_result) -> None:
+            self.found = found
+            self.st_ino = (1 << 127) + plain(found)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.found, name)
+
+    monkeypatch.setattr(Path, "stat", lambda path, **how: Large(stat(path, **how)))
+    assert [(one.status, one.error) for one in batch()] == [("done", "")] * 4
+    assert batch() == []
+
+
 def test_killed_while_writing_leaves_nothing(batch: Callable[..., list[Any]], tmp_path: Path) -> None:
     class Dying(Negative):
         def picture(self, *arguments: Any, **options: Any) -> Any:

@@ -60,3 +60,19 @@ def test_a_file_that_lies_in_no_folder() -> None:
     job = scan.plan(["memory://top.jpg"])[0]
     assert (str(job.source), str(job.target)) == ("memory://top.jpg", "memory://top.restored.png")
     assert str(Url("s3://bucket/top.jpg/").parent / "sub") == "s3://bucket/sub"
+
+
+def test_the_longest_names_are_written(tmp_path: Path) -> None:
+    name = f"{'é' * 125}.json"  # 255 bytes, which disks take
+    Url(f"file://{tmp_path}/{name}").write_bytes(b"new")
+    assert [file.name for file in tmp_path.iterdir()] == [name]
+
+
+def test_what_cannot_be_finished_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(fsspec.get_filesystem_class("file"), "mv", full)
+    with pytest.raises(InputError, match="No space left"):
+        Url(f"file://{tmp_path}/a.png").write_bytes(b"new")
+    assert list(tmp_path.iterdir()) == []

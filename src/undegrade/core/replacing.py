@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from undegrade.core.names import shortened
+
 __all__ = ["replacing"]
 
 
@@ -17,7 +19,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         OSError: of the block; where it names the new file, which nobody knows, it names ``path`` instead.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(shortened(f".{path.name}.{secrets.token_hex(4)}.part"))
     try:
         yield part
         part.replace(path)

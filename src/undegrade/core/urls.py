@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.names import shortened
 
 __all__ = ["Location", "Url", "is_url"]
 
@@ -110,9 +111,14 @@ class Url:
                 files.pipe_file(path, content)
                 return
             files.makedirs(posixpath.dirname(path), exist_ok=True)
-            part = posixpath.join(posixpath.dirname(path), f".{posixpath.basename(path)[:200]}.part")
-            files.pipe_file(part, content)
-            files.mv(part, path)
+            part = posixpath.join(posixpath.dirname(path), shortened(f".{posixpath.basename(path)}.part"))
+            try:
+                files.pipe_file(part, content)
+                files.mv(part, path)
+            except BaseException:
+                with suppress(Exception):  # where nothing can be written, nothing can be removed either
+                    files.rm_file(part)
+                raise
 
     def walk(self) -> Iterator[tuple[Url, list[str], list[str]]]:
         """Folder by folder, as ``os.walk``: (folder, folders in it, files in it); folders may be taken out.

@@ -140,7 +140,7 @@ class Manifest:
             InputError: it cannot have this name.
         """
         place = _key(job.source)
-        row = ("ready", os.fsencode(target), os.fsencode(part.name), part.stat().st_ino, place)
+        row = ("ready", os.fsencode(target), os.fsencode(part.name), _inode(part), place)
         self._execute("UPDATE files SET state = ?, target = ?, part = ?, inode = ? WHERE source = ?", *row)
         publish(job, part, target)
         self._done(place)
@@ -193,10 +193,10 @@ class Manifest:
         path = Path(os.fsdecode(target))
         beside = path.with_name(os.fsdecode(part))
         try:
-            if beside.exists() and beside.stat().st_ino == inode:
+            if beside.exists() and _inode(beside) == inode:
                 publish(job, beside, path)
                 return True
-            return path.stat().st_ino == inode
+            return _inode(path) == inode
         except (OSError, InputError):
             return False
 
@@ -241,6 +241,11 @@ def remove_parts(job: Job) -> None:
             continue  # stores show what is whole only
         for part in parts(target):
             part.unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int:
+    """The file's number, as far as SQLite can hold it: Windows and some file servers use more than 63 bits."""
+    return path.stat().st_ino & (1 << 63) - 1
 
 
 def _key(source: Location) -> bytes:
