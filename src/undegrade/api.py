@@ -298,7 +298,7 @@ def train(recipe: str | Path, overrides: Sequence[str] = (), **settings: Any) ->
     return run(recipe, overrides, **settings)
 
 
-def report(sources: Sequence[str | Path], output: str | Path | None = None, **settings: Any) -> list[Path]:
+def report(sources: Paths, output: str | Path | None = None, **settings: Any) -> list[Path]:
     """Draw training runs and scores, as PNG, SVG and one HTML page; see ``undegrade.engine.report.report``."""
     from undegrade.engine.report import report as draw
 

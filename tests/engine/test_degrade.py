@@ -64,6 +64,13 @@ def test_a_seed_is_a_number(folder: Path, tmp_path: Path) -> None:
             call()
 
 
+def test_a_seed_without_a_name_has_64_bits(folder: Path) -> None:
+    with pytest.raises(UsageError, match="seed=18446744073709551616: beyond 64 bits"):
+        api.degrade(torch.rand(3, 64, 80), "denoising", seed=2**64)
+    assert api.degrade(torch.rand(3, 64, 80), "denoising", seed=-1).shape == (3, 64, 80)
+    assert api.degrade(folder / "cat.png", "denoising", seed=2**64).size == (96, 64)
+
+
 def test_seed_and_name_decide(folder: Path) -> None:
     def one(seed: int) -> bytes:
         image: Image.Image = api.degrade(folder / "cat.png", "deraining", seed=seed)
@@ -162,6 +169,13 @@ def test_a_folder_may_be_called_like_a_file(folder: Path, tmp_path: Path) -> Non
     assert done.target.is_file()
 
 
+@pytest.mark.parametrize("name", ["noisy-0.5", "out.png/"])
+def test_a_new_folder_may_be_called_like_a_file(folder: Path, tmp_path: Path, name: str) -> None:
+    (done,) = api.degrade_files([folder / "cat.png"], f"{tmp_path}/{name}", "denoise", sigma=25)
+    assert (done.target, done.error) == (tmp_path / name / "cat.png", "")
+    assert done.target.is_file()
+
+
 def test_strength_called_like_an_argument(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="paths: the degradation of denoising has no such"):
         list(api.degrade_files([folder], tmp_path / "out", "denoise", paths=1))
@@ -228,6 +242,11 @@ def test_a_signal_ends_the_batch_in_a_line(
     assert status == 128 + signal.SIGTERM
     assert capsys.readouterr().err == "undegrade: stopped\n"
     assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_contact_sheet_of_nothing_to_see(folder: Path) -> None:
+    with pytest.raises(UsageError, match="side=-9"):
+        api.contact_sheet([folder], "denoise", side=-9)
 
 
 def test_contact_sheet_of_nothing(tmp_path: Path) -> None:
@@ -302,6 +321,13 @@ def test_tiny_pictures_are_degraded_or_refused(task: str) -> None:
     for size in ((1, 1), (2, 40)):
         with contextlib.suppress(InputError):
             assert api.degrade(np.full((*size, 3), 90, np.uint8), task).size
+
+
+def test_a_pixel_has_no_noise_of_a_camera() -> None:
+    for channels in (1, 3):
+        with pytest.raises(InputError, match="1 x 1 pixels are too few for the noise of a camera"):
+            api.degrade(np.full((1, 1, channels), 0.5, np.float32), "denoise", camera=1.0)
+        assert np.isfinite(api.degrade(np.full((1, 2, channels), 0.5, np.float32), "denoise", camera=1.0)).all()
 
 
 def test_pictures_without_room_are_refused() -> None:

@@ -275,6 +275,8 @@ def test_results_replace_no_picture(sets, tmp_path):
             evaluate("deraining", **pairs(sets), weights="none", save=sets / folder)
     with pytest.raises(UsageError, match="would replace the pictures there"):
         evaluate("denoising", clean=sets / "clean", weights="none", save=sets / "clean")
+    with pytest.raises(UsageError, match="would replace the pictures there"):
+        evaluate("denoising", clean=sets, weights="none", save=sets / "clean", recursive=True)
     for suffix in (".png", ".jpg"):
         Image.fromarray(skimage.data.astronaut()[:32, :32]).save(tmp_path / f"face{suffix}")
     with pytest.raises(UsageError, match="2 pictures are called 'face'"):

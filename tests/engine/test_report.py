@@ -11,7 +11,8 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from undegrade import cli
+from undegrade import api, cli
+from undegrade.core.errors import UsageError
 from undegrade.weights import store
 
 pytest.importorskip("matplotlib")
@@ -89,6 +90,23 @@ def test_sheet_of_a_run(run: Path, tmp_path: Path) -> None:
     (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
     assert cli.run(["report", str(run), "--pictures", str(tmp_path / "a.png"), "-o", str(tmp_path / "out")]) == 0
     assert size(tmp_path / "out" / "short.sheet.png") == (3 * (84 + 4), 60 + 4)
+
+
+def test_sheet_of_a_flat_picture_by_a_recipe_with_files(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strengths that are files lie in the recipe's folder of data, and no picture is cut to nothing."""
+    (tmp_path / "sets").mkdir()
+    Image.new("L", (64, 64), 40).save(tmp_path / "sets/streaks.png")
+    Image.fromarray(skimage.data.astronaut()[:8, :90]).save(tmp_path / "a.png")
+    (run / "recipe.yaml").write_text("task: deraining\ndata: sets\nvalidate_at: [{layers: streaks.png}]\n")
+    (run / "short.safetensors").write_bytes(store.fetch(store.find("denoising_fast")).read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("undegrade.inference.load.load", lambda *_, **__: lambda picture: picture)
+    api.report(run, "out", pictures="a.png")
+    assert size(tmp_path / "out/short.sheet.png") == (3 * (84 + 4), 8 + 4)
+    with pytest.raises(UsageError, match="nothing to draw"):
+        api.report([])
 
 
 def test_runs_of_one_name_are_told_apart(run: Path, tmp_path: Path) -> None:

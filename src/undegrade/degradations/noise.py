@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from undegrade.core.errors import InputError
 from undegrade.degradations._draw import Strength, chance, fixed, flag, round8, strength, uniform
 from undegrade.ops.filters import gaussian_blur
 
@@ -33,6 +34,7 @@ def gaussian_noise(
         camera: how often the noise is that of a camera instead, see ``camera_grain``; always clipped and rounded.
 
     Raises:
+        InputError: a single pixel, with the noise of a camera.
         UsageError: a value of no such kind.
     """
     level = strength(generator, sigma, 0.0, 75.0, "sigma") / 255
@@ -50,7 +52,12 @@ def camera_grain(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
     Fine or coarse, as after demosaicing and shrinking, or spots of colour; stronger in light or in lifted shadows,
     weaker where software smooths; equal in all channels of a grey picture. ``pixels`` is (C, H, W) in 0..1.
+
+    Raises:
+        InputError: a single pixel, whose noise has no spread.
     """
+    if pixels.shape[-2:] == (1, 1):
+        raise InputError("1 x 1 pixels are too few for the noise of a camera: leave camera=0")
 
     def independent() -> Tensor:
         return torch.randn(pixels.shape, generator=generator, device=generator.device).to(pixels.device)

@@ -20,7 +20,7 @@ from torch import Tensor
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import Picture, like, read, save
-from undegrade.core.names import Paths, folded, same_file, several
+from undegrade.core.names import Paths, folded, means_folder, same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -42,10 +42,12 @@ def generator_for(seed: int, name: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
-def check_seed(seed: object) -> None:
-    """Raises a UsageError for anything but a whole number."""
+def check_seed(seed: object, *, named: bool = True) -> None:
+    """Raises a UsageError for anything but a whole number; of 64 bits where there is no name to mix it with."""
     if not isinstance(seed, Integral):
         raise UsageError(f"seed={seed!r}: a whole number")
+    if not named and not -(2**63) <= int(seed) < 2**64:
+        raise UsageError(f"seed={seed}: beyond 64 bits, which only files take: give a smaller number")
 
 
 def degrade(image: Any, task: Task | str, *, seed: int = 0, frame: int | None = None, **strength: Any) -> Any:
@@ -66,12 +68,9 @@ def degrade(image: Any, task: Task | str, *, seed: int = 0, frame: int | None = 
     """
     task = get_task(task) if isinstance(task, str) else task
     picture = read(image, frame=frame)
-    check_seed(seed)
-    generator = (
-        generator_for(seed, Path(image).stem)
-        if isinstance(image, (str, Path))
-        else torch.Generator().manual_seed(int(seed))
-    )
+    named = isinstance(image, (str, Path))
+    check_seed(seed, named=named)
+    generator = generator_for(seed, Path(image).stem) if named else torch.Generator().manual_seed(int(seed))
     return like(picture, apply(task, picture.pixels, generator, _checked(task, strength)))
 
 
@@ -134,7 +133,7 @@ def degrade_files(
 
     Args:
         paths: pictures and folders.
-        output: a folder, or a file name when there is one picture.
+        output: a folder, or when there is one picture, a file name with a picture's suffix.
         task, seed, strength: as for ``degrade``.
 
     Yields:
@@ -147,14 +146,15 @@ def degrade_files(
     task = get_task(task) if isinstance(task, str) else task
     check_seed(seed)
     checked = _checked(task, strength)
-    output = Path(output)
+    output, folder = Path(output), means_folder(output)
     sources = _files(paths)
     if not sources:
         raise InputError(
             f"no pictures in {', '.join(map(str, several(paths)))}: give pictures, or folders that hold some"
         )
-    single = len(sources) == 1 and bool(output.suffix) and not output.is_dir()
-    if len(sources) > 1 and output.suffix.lower() in SUFFIXES and not output.is_dir():
+    pictures = {*SUFFIXES, *Image.registered_extensions()}
+    single = len(sources) == 1 and not folder and output.suffix.lower() in pictures
+    if len(sources) > 1 and not folder and output.suffix.lower() in SUFFIXES:
         raise UsageError(f"{output}: one file for {len(sources)} pictures: give a folder")
     names = Counter(folded(source.stem) for source in sources)
     if len(names) < len(sources) and not single:
@@ -211,6 +211,8 @@ def contact_sheet(
     checked = _checked(task, strength)
     if columns < 1:
         raise UsageError(f"columns={columns}: at least one degraded version must be shown")
+    if side < 1:
+        raise UsageError(f"side={side}: a picture needs at least one pixel, to be seen some hundred")
     files = list(_files(paths))
     if (size := len(files) * (columns + 1) * (side + 4) ** 2) > LARGEST_SHEET:
         raise UsageError(

@@ -126,7 +126,7 @@ def evaluate(
         options = {"tile": tile, "ensemble": ensemble}
         restorer, name, about = _load(task, weights, checked, device=device, **options)
         options |= about
-    _refuse_save(save, [Path(folder) for folder in (inputs, targets, clean) if folder])
+    _refuse_save(save, [Path(folder) for folder in (inputs, targets, clean) if folder], recursive)
     scores, failed = [], dict[str, str]()
     for picture, make in source[:limit]:
         try:
@@ -311,10 +311,16 @@ def _restore(restorer: TensorRestorer, degraded: Tensor) -> Tensor:
     return restorer.tensor(degraded[None])[0].float().cpu()
 
 
-def _refuse_save(save: Path | str | None, folders: list[Path]) -> None:
-    """Nothing that is scored may be replaced by a result."""
-    if save is not None and any(same_file(Path(save), folder) for folder in folders):
-        raise UsageError(f"save={save}: results would replace the pictures there: give another folder")
+def _refuse_save(save: Path | str | None, folders: list[Path], recursive: bool) -> None:
+    """Nothing that is scored may be replaced by a result, nor a result be taken for what is to be scored."""
+    if save is None:
+        return
+    place = Path(save).resolve()
+    for folder in folders:
+        if same_file(place, folder) or (recursive and place.is_relative_to(folder.resolve())):
+            raise UsageError(
+                f"save={save}: results would replace the pictures there, or be scored next time: give another folder"
+            )
 
 
 def _save(picture: Tensor, path: Path) -> None:

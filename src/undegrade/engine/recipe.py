@@ -20,7 +20,7 @@ from undegrade.data.loader import Patch
 from undegrade.data.patches import Source
 from undegrade.weights.card import WeightsCard
 
-__all__ = ["Recipe", "shipped_recipes"]
+__all__ = ["Recipe", "located", "shipped_recipes"]
 
 Precision = Literal["float32", "bf16", "fp16"]
 
@@ -194,10 +194,7 @@ class Recipe:
 
     def located(self, strength: Mapping[str, Any]) -> dict[str, Any]:
         """``strength`` of a degradation, the files that it names relative to ``data``."""
-        return {
-            key: self.resolve(Path(value)) if key in FILE_STRENGTHS and isinstance(value, str | Path) else value
-            for key, value in strength.items()
-        }
+        return located(strength, self.data)
 
     def _check(self) -> None:
         self._check_values()
@@ -247,6 +244,14 @@ class Recipe:
             raise UsageError("loss={}: name at least one loss and its weight")
         if not all(0 < weight < math.inf for weight in self.loss.values()):
             raise UsageError(f"loss={dict(self.loss)}: weights must be above 0, and finite")
+
+
+def located(strength: Mapping[str, Any], data: Path) -> dict[str, Any]:
+    """``strength`` of a degradation, the files that it names relative to the folder ``data``."""
+    return {
+        key: data / value if key in FILE_STRENGTHS and isinstance(value, str | Path) else value
+        for key, value in strength.items()
+    }
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -21,7 +21,8 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.names import Paths, several
 from undegrade.core.replacing import replacing
 from undegrade.weights import store
 
@@ -54,16 +55,16 @@ class _Run:
 
 
 def report(
-    sources: Sequence[str | Path],
+    sources: Paths,
     output: str | Path | None = None,
     *,
-    pictures: Sequence[str | Path] = (),
+    pictures: Paths = (),
     device: str = "auto",
 ) -> list[Path]:
     """Draw runs and scores.
 
     Args:
-        sources: folders of runs or a folder above them, JSON files of evaluations, folders of these.
+        sources: one or many of: folders of runs or a folder above them, JSON files of evaluations, folders of these.
         output: folder to write to; default: ``report`` in the first source (beside it, if that is a file).
         pictures: clean pictures or folders; the runs' weights are tried on spoilt versions of them.
         device: for that.
@@ -72,10 +73,14 @@ def report(
         The files written, the HTML page last.
 
     Raises:
+        UsageError: no source.
         InputError: a source is neither a run nor holds scores.
         MissingExtraError: matplotlib is not installed.
     """
     plt = _matplotlib()
+    sources, pictures = several(sources), several(pictures)
+    if not sources:
+        raise UsageError("nothing to draw: give the folder of a run, or a file of evaluate --json")
     runs, scores = _sorted(sources)
     first = Path(sources[0])
     folder = Path(output) if output is not None else (first if first.is_dir() else first.parent) / "report"
@@ -268,18 +273,20 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
     from undegrade.core.image import load_rgb
     from undegrade.data.folders import list_pictures
     from undegrade.engine.degrade import degrade
+    from undegrade.engine.recipe import located
     from undegrade.inference.load import load
 
     assert run.weights is not None
     task = tasks.get(str(run.recipe.get("task")))
     restorer = load(run.weights, task=task.name, device=device)
     files = [file for path in map(Path, pictures) for file in (list_pictures(path) if path.is_dir() else [path])]
-    strengths = run.recipe.get("validate_at") or [{}]
+    data = Path(str(run.recipe.get("data", "data")))
+    strengths = [located(strength, data) for strength in run.recipe.get("validate_at") or [{}]]
     rows = []
     for number, file in enumerate(files[:SHEET_ROWS]):
         clean = Image.fromarray(_eight_bits(load_rgb(file)))
         clean.thumbnail((384, 384))
-        clean = clean.crop((0, 0, clean.width // 12 * 12, clean.height // 12 * 12))
+        clean = clean.crop((0, 0, *(side // 12 * 12 or side for side in clean.size)))  # 12: as in validation
         with torch.random.fork_rng(devices=[]):
             spoilt = degrade(clean, task.name, seed=number, **strengths[number % len(strengths)])
         rows.append([clean, spoilt, restorer(spoilt)])
