@@ -12,6 +12,8 @@ def test_pick():
     assert device.pick() in {torch.device(name) for name in ("cpu", "cuda", "mps")}
     with pytest.raises(UsageError, match=r"device=tpu9: not available here; there are: .*cpu"):
         device.pick("tpu9")
+    with pytest.raises(UsageError, match=r"device=1\.5: not available here"):
+        device.pick(1.5)
 
 
 def test_memory_and_threads_are_plausible():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,12 @@ def test_what_spoils_clean_pictures_is_refused_for_pairs(folder: Path, change: d
 def test_factors_of_saturation_are_checked(folder: Path) -> None:
     with pytest.raises(UsageError, match=r"saturation=\[2.0, 1.0\] of a source: two factors from 0"):
         Source(clean=folder, saturation=(2.0, 1.0))
+
+
+@pytest.mark.parametrize("change", [{"weight": inf}, {"grain": inf}, {"colours": inf}, {"saturation": (1.0, inf)}])
+def test_endless_numbers_of_a_source_are_refused(folder: Path, change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=r"of a source: .*finite"):
+        Source(clean=folder, **change)
 
 
 def test_a_source_without_a_picture_left_to_train_on_is_named(

@@ -160,6 +160,26 @@ def test_a_piece_that_a_power_cut_damaged_is_done_again(tmp_path: Path) -> None:
     assert (made.resumed, made.frames) == (0, FRAMES)
 
 
+def test_a_note_that_a_power_cut_damaged_starts_anew(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE + 3))  # type: ignore[arg-type]
+    (tmp_path / ".out.mp4.parts/job").write_bytes(b"\xff\xfe")
+    assert restore_video(source, tmp_path / "out.mp4", Darker()).resumed == 0  # type: ignore[arg-type]
+
+
+def test_what_cannot_be_begun_holds_no_lock(tmp_path: Path) -> None:
+    source = clip(tmp_path / "clip.mp4")
+    strange = tmp_path / ".out.mp4.parts/folder"
+    strange.mkdir(parents=True)
+    for _ in range(2):
+        with pytest.raises(InputError, match="cannot be written") as raised:
+            restore_video(source, tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+        assert raised.traceback, "keeps everything alive"
+    strange.rmdir()
+    assert restore_video(source, tmp_path / "out.mp4", Darker()).frames == FRAMES  # type: ignore[arg-type]
+
+
 def test_other_settings_start_anew(tmp_path: Path) -> None:
     source = clip(tmp_path / "clip.mp4")
     with pytest.raises(KeyboardInterrupt):

@@ -32,7 +32,7 @@ def pick(device: str | torch.device = "auto") -> torch.device:
     try:
         picked = torch.device(device)
         torch.empty(1, device=picked)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         there = [name for name in ("cuda", "mps") if getattr(torch, name).is_available()]
         raise UsageError(f"device={device}: not available here; there are: {', '.join([*there, 'cpu'])}") from error
     return picked

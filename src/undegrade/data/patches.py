@@ -91,20 +91,22 @@ class Source:
                 "depth, grey, saturation, colours, collage and strength of a source: for 'clean' pictures; pairs are "
                 "finished"
             )
-        if not self.colours >= 0:
-            raise UsageError(f"colours={self.colours} of a source: must be 0 or more")
+        if not 0 <= self.colours < math.inf:
+            raise UsageError(f"colours={self.colours} of a source: must be 0 or more, and finite")
         if not 0 <= self.collage <= 1 or (self.collage and self.depth is None):
             raise UsageError(f"collage={self.collage} of a source: a probability, 0-1, where there is 'depth'")
-        if not self.grain >= 0:
-            raise UsageError(f"grain={self.grain} of a source: must be 0 or more")
+        if not 0 <= self.grain < math.inf:
+            raise UsageError(f"grain={self.grain} of a source: must be 0 or more, and finite")
         if not 0 <= self.resaved <= 1:
             raise UsageError(f"resaved={self.resaved} of a source: a probability, 0-1")
         if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
             raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
-        if not 0 <= self.saturation[0] <= self.saturation[1]:
-            raise UsageError(f"saturation={list(self.saturation)} of a source: two factors from 0, the smaller first")
-        if not self.weight > 0:
-            raise UsageError(f"weight={self.weight} of a source: must be above 0")
+        if not 0 <= self.saturation[0] <= self.saturation[1] < math.inf:
+            raise UsageError(
+                f"saturation={list(self.saturation)} of a source: two factors from 0, finite, the smaller first"
+            )
+        if not 0 < self.weight < math.inf:
+            raise UsageError(f"weight={self.weight} of a source: must be above 0, and finite")
 
 
 @dataclass(frozen=True)

@@ -286,7 +286,8 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
     for number, file in enumerate(files[:SHEET_ROWS]):
         clean = Image.fromarray(_eight_bits(load_rgb(file)))
         clean.thumbnail((384, 384))
-        clean = clean.crop((0, 0, *(side // 12 * 12 or side for side in clean.size)))  # 12: as in validation
+        width, height = (side // 12 * 12 or side for side in clean.size)
+        clean = clean.crop((0, 0, width, height))
         with torch.random.fork_rng(devices=[]):
             spoilt = degrade(clean, task.name, seed=number, **strengths[number % len(strengths)])
         rows.append([clean, spoilt, restorer(spoilt)])

@@ -6,7 +6,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from undegrade.core.errors import InputError
@@ -18,7 +18,7 @@ LOCK = "lock"
 
 
 class Pieces:
-    """The finished part of the work, in a folder beside the target: ``0000.mp4``, its time stamps in ``0000.json``.
+    """The finished part of the work, in a folder beside the target: ``00000.mp4``, its time stamps in ``00000.json``.
 
     One process at a time holds the folder.
 
@@ -49,12 +49,19 @@ class Pieces:
                 (folder / LOCK).unlink(missing_ok=True)
                 folder.rmdir()
             raise InputError(f"{target}: nothing can be written beside it ({error}): is the disk full?") from error
-        note = folder / "job"
-        if not note.exists() or note.read_text(encoding="utf-8") != identity:
-            for old in folder.iterdir():
+        with ExitStack() as stack:
+            stack.callback(self._lock.close)
+            self._take_over(identity)
+            stack.pop_all()  # nothing was raised: it stays locked
+
+    def _take_over(self, identity: str) -> None:
+        """Keeps what an earlier run has left of the same work; of any other nothing."""
+        note, job = self.folder / "job", identity.encode()
+        if not note.exists() or note.read_bytes() != job:
+            for old in self.folder.iterdir():
                 if old.name != LOCK:
                     old.unlink()
-        note.write_text(identity, encoding="utf-8")
+        note.write_bytes(job)
         # What a power cut damaged is done again.
         with suppress(OSError, ValueError):
             while True:
