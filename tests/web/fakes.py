@@ -28,6 +28,9 @@ def fake(connection: Connection, device: str) -> None:
                     connection.send(Answer("done", path=given.source))
                 case "refuse":
                     connection.send(Answer("refused", f"{given.source}: the file is damaged"))
+                case "babble":
+                    connection.send_bytes(b"no pickle")
+                    time.sleep(1000)
                 case "crash":
                     os._exit(7)
                 case "hang":

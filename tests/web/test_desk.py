@@ -41,6 +41,14 @@ def test_answers_crashes_and_what_comes_after(desk: Desk, tmp_path: Path) -> Non
     assert jobs[2].share == 0.5
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_babbles_is_replaced(desk: Desk, tmp_path: Path) -> None:
+    babbled, done = (desk.submit(order(tmp_path, what)) for what in ("babble", "done"))
+    assert babbled.future.result(20).status == "broken"
+    assert done.future.result(20).status == "done"
+    assert desk.place(desk.submit(order(tmp_path, "done"))) == 0
+
+
 def test_full_queue_cancelling_and_closing(desk: Desk, tmp_path: Path) -> None:
     tiles = desk.submit(order(tmp_path, "tiles"))
     until_begun(tiles)

@@ -194,6 +194,10 @@ class Desk:
         except (EOFError, OSError):
             worker.process.join(timeout=GRACE)  # it is going down: let it say how
             return None
+        except Exception:  # what it says cannot be read: its memory is no longer what it was
+            worker.process.kill()
+            worker.process.join()
+            return None
 
 
 class _Worker:
