@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from undegrade import networks, tasks
 from undegrade.core.errors import UsageError
+from undegrade.core.names import is_folder
 from undegrade.weights import store
 
 if TYPE_CHECKING:
@@ -363,7 +364,7 @@ def is_video(path: str | Path) -> bool:
     """Whether a file name is that of a video; a folder's is not."""
     from undegrade.inference.video import SUFFIXES
 
-    return Path(path).suffix.lower() in SUFFIXES and not os.path.isdir(path)  # noqa: PTH112 (Path's may raise)
+    return Path(path).suffix.lower() in SUFFIXES and not is_folder(path)
 
 
 def video_targets(sources: Sequence[str | Path], output: str | Path | None = None) -> list[Path]:

@@ -269,6 +269,13 @@ def test_the_report_says_how_the_weights_were_run(sets):
     assert evaluate("denoising", clean=sets / "clean", weights="none", sigma=25).to_dict()["options"] == {}
 
 
+def test_places_and_limits_that_make_no_sense(sets):
+    with pytest.raises(UsageError, match=r"face\.png: is a file: give a folder"):
+        evaluate("denoising", clean=sets / "clean", weights="none", sigma=25, save=sets / "clean/face.png")
+    with pytest.raises(UsageError, match=r"limit=2\.5: a whole number of pictures"):
+        evaluate("denoising", clean=sets / "clean", weights="none", sigma=25, limit=2.5)
+
+
 def test_results_replace_no_picture(sets, tmp_path):
     for folder in ("Demo/input", "Demo/target"):
         with pytest.raises(UsageError, match="would replace the pictures there"):

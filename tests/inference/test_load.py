@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from undegrade import convert, create_network, list_weights, load, restore
+from undegrade import convert, create_network, from_pretrained, list_weights, load, load_network, restore
 from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
 from undegrade.inference.chain import Chain
 from undegrade.networks import catalog
@@ -170,6 +170,19 @@ def test_autocast_around_a_call_changes_nothing():
     expected = restorer(PICTURE)
     with torch.autocast("cpu", torch.bfloat16):
         assert np.array_equal(restorer(PICTURE), expected)
+
+
+def test_names_that_no_disk_can_have():
+    """They are names of nothing, and told as such."""
+    name = "x" * 300
+    for call in (load, lambda name: load(weights=name), load_network):
+        with pytest.raises(UnknownNameError, match="unknown .*weights 'xxx"):
+            call(name)
+    for call in (load, load_network):
+        with pytest.raises(WeightsError, match="no such file"):
+            call(f"{name}.pth")
+    with pytest.raises(WeightsError, match="there is no such folder"):
+        from_pretrained(name)
 
 
 def test_without_a_home_shipped_weights_are_found(monkeypatch):

@@ -13,7 +13,10 @@ __all__ = [
     "SLASHES",
     "Paths",
     "below",
+    "exists",
     "folded",
+    "is_file",
+    "is_folder",
     "means_folder",
     "printable",
     "same_file",
@@ -29,9 +32,25 @@ SLASHES = tuple({"/", os.sep})
 """A name that ends in one stands for a folder, be it there or not."""
 
 
+def exists(path: str | Path) -> bool:
+    """Whether anything is there. As ``is_file`` and ``is_folder``, unlike pathlib's, this takes names that no disk can
+    have, because they are too long, for names of nothing."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a file is there: no folder, pipe or device."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
 def means_folder(path: str | Path) -> bool:
     """Whether a name stands for a folder: one that is there, or is to be made."""
-    return str(path).endswith(SLASHES) or Path(path).is_dir()
+    return str(path).endswith(SLASHES) or is_folder(path)
 
 
 def printable(text: str) -> str:
@@ -63,8 +82,7 @@ def below(folder: Path) -> Iterator[Path]:
 
 def same_file(one: Path, other: Path) -> bool:
     """Whether both names stand for one file that is there, links included."""
-    # Unlike Path.exists, this takes names that are too long for names of nothing.
-    return os.path.exists(one) and os.path.exists(other) and one.samefile(other)  # noqa: PTH110
+    return exists(one) and exists(other) and one.samefile(other)
 
 
 def several(paths: Paths) -> list[str | Path]:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +26,7 @@ from undegrade.core.device import pick, threads
 from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
 from undegrade.core.heap import kept
 from undegrade.core.memory import skeleton
+from undegrade.core.names import exists
 from undegrade.inference import runtimes
 from undegrade.inference.backend import DTYPES, TorchBackend
 from undegrade.inference.fastest import processor
@@ -83,7 +83,7 @@ def bench(
     for name in networks:
         catalog.get(name).configure(preset)
     for name in weights:
-        if name not in store.entries() and not Path(name).exists():
+        if name not in store.entries() and not exists(name):
             raise UnknownNameError("weights", name, list(store.entries()))
     height, width = (size, size) if isinstance(size, int) else size
     common = {"size": [height, width], "device": device, "dtype": dtype, "repeats": repeats}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import warnings
 from collections import Counter
@@ -20,7 +19,7 @@ from torch import Tensor
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import Picture, like, read, save
-from undegrade.core.names import Paths, folded, means_folder, same_file, several
+from undegrade.core.names import Paths, exists, folded, is_file, means_folder, same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -244,7 +243,7 @@ def _files(paths: Paths) -> list[Path]:
 
 def _read(path: Path) -> Picture:
     """The picture in a file; a pipe or a device, which would be read for ever, is refused as an InputError."""
-    if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 (Path's may raise)
+    if exists(path) and not is_file(path):
         raise InputError(f"{path}: not a regular file")
     return read(path)
 

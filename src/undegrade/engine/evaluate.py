@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from undegrade._version import __version__
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
-from undegrade.core.names import same_file
+from undegrade.core.names import exists, is_file, is_folder, same_file
 from undegrade.data.folders import Pair, list_pictures, pair_folders, rule
 from undegrade.engine.degrade import apply, check_seed, generator_for
 from undegrade.engine.scores import EvalReport, ImageScore
@@ -104,8 +105,8 @@ def evaluate(
     ruler = protocols.get(protocol or task.protocol)
     check_seed(seed)
     rule(pairing)  # a name that nobody knows is told of whether it is needed or not
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit={limit}: at least one picture must be scored")
+    if limit is not None and not (isinstance(limit, Integral) and limit >= 1):
+        raise UsageError(f"limit={limit!r}: a whole number of pictures, at least one")
     if clean is not None:
         if inputs is not None or targets is not None:
             raise UsageError("clean and inputs/targets are given: a test set is either made here or made of pairs")
@@ -182,7 +183,7 @@ def _load(
     restorer = load(task=task.name, weights=weights, **how, **parameters)
     card = getattr(restorer, "card", None)
     about = {"device": str(getattr(restorer, "device", how["device"]))}
-    if weights and Path(weights).is_file():
+    if weights and is_file(weights):
         about["sha256"] = sha256(Path(weights))
     elif card and card.sha256:
         about["sha256"] = card.sha256
@@ -316,6 +317,8 @@ def _refuse_save(save: Path | str | None, folders: list[Path], recursive: bool) 
     if save is None:
         return
     place = Path(save).resolve()
+    if exists(place) and not is_folder(place):
+        raise UsageError(f"save={save}: is a file: give a folder for the results")
     for folder in folders:
         if same_file(place, folder) or (recursive and place.is_relative_to(folder.resolve())):
             raise UsageError(

@@ -6,7 +6,6 @@ time there are at most three pictures in memory, of which the two waiting ones t
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +20,7 @@ from undegrade.core.encode import check_fits, encode, format_of, left_out, write
 from undegrade.core.errors import InputError
 from undegrade.core.formats import Frame
 from undegrade.core.image import MAX_PIXELS, Picture
+from undegrade.core.names import exists, is_file
 from undegrade.core.urls import Location, Url
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
 from undegrade.inference.scan import PAGED, Job, plan, scan
@@ -137,7 +137,7 @@ def _open(job: Job, skip_existing: bool, max_pixels: int) -> _Opened | Outcome:
         decode.check_size(job.source.size(), max_pixels)
         count, frames = decode.decode(job.source.read_bytes(), max_pixels=max_pixels)
         return _Opened(count, frames, time.perf_counter() - start)
-    if os.path.exists(job.source) and not os.path.isfile(job.source):  # noqa: PTH110, PTH113 (Path's may raise)
+    if exists(job.source) and not is_file(job.source):
         raise InputError(f"{job.source}: not a regular file")
     count, frames = decode.decode(job.source, max_pixels=max_pixels)
     return _Opened(count, frames, time.perf_counter() - start)

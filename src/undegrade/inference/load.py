@@ -11,6 +11,7 @@ from typing import Any
 
 from undegrade import tasks
 from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.core.names import exists
 from undegrade.inference.auto import Auto
 from undegrade.inference.chain import Chain
 from undegrade.inference.judging import open_judge
@@ -92,7 +93,7 @@ def _meaning(
             raise UsageError(f"{name}='': an empty name: leave it out, or give one of undegrade list tasks or weights")
     words = [word.strip() for word in task.split(",")] if task else []
     if what is not None:
-        named = what in store.entries() or (what not in ("", *_task_names()) and Path(what).exists())
+        named = what in store.entries() or (what not in ("", *_task_names()) and exists(what))
         if isinstance(what, Path) or Path(what).suffix or named:
             if weights is not None:
                 raise UsageError(f"{what}, weights={weights}: give the weights once")

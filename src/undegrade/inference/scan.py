@@ -22,7 +22,7 @@ from PIL import Image
 from undegrade.core.encode import format_of
 from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
-from undegrade.core.names import SLASHES, Paths, folded, several, shortened
+from undegrade.core.names import SLASHES, Paths, exists, folded, is_folder, several, shortened
 from undegrade.core.urls import Location, Url, is_url
 from undegrade.inference.video import SUFFIXES as VIDEOS
 
@@ -384,14 +384,13 @@ def _below(folder: Location, root: Location) -> Path:
 def _is_folder(path: Location) -> bool:
     if isinstance(path, Url):
         return path.is_dir()
-    return os.path.isdir(path)  # noqa: PTH112 (Path.is_dir fails on names that are too long)
+    return is_folder(path)
 
 
 def _missing(path: Location) -> str:
     if isinstance(path, Url):
         return "" if path.exists() else f"{path}: there is no such file"
-    # Unlike Path.exists, this takes names that are too long for names of nothing.
-    if os.path.exists(path):  # noqa: PTH110
+    if exists(path):
         return ""
     try:
         os.stat(path)  # noqa: PTH116

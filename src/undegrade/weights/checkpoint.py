@@ -21,6 +21,7 @@ from torch import Tensor
 
 from undegrade.core.alone import ALONE
 from undegrade.core.errors import WeightsError
+from undegrade.core.names import is_file
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.pack import CARD_KEY
 
@@ -84,7 +85,7 @@ def read_content(path: str | Path) -> Any:
 
 def _is_safetensors(path: Path) -> bool:
     """Whether it is that rather than a pickle, as far as the first bytes tell."""
-    if not path.is_file():
+    if not is_file(path):
         raise WeightsError(f"{path}: no such file")
     with path.open("rb") as file:
         head = file.read(64)

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from undegrade.core.errors import MissingExtraError, UsageError, WeightsError
+from undegrade.core.names import is_folder
 from undegrade.core.replacing import replacing
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.pack import pack
@@ -75,7 +76,7 @@ def fetch(where: str | Path, revision: str | None = None, **settings: Any) -> Pa
         MissingExtraError: a repository, and the extra is not installed.
         WeightsError: there is no such folder or repository, or no weights are in it.
     """
-    if Path(where).is_dir():
+    if is_folder(where):
         return card_in(Path(where))
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(where)):
         raise WeightsError(f"{where}: there is no such folder, and a hub's repositories are called OWNER/NAME")

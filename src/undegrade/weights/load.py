@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
+from undegrade.core.names import exists, is_file, is_folder
 from undegrade.networks import catalog
 from undegrade.networks._spec import NetworkSpec
 from undegrade.weights import store
@@ -147,12 +148,12 @@ def _locate(source: str | Path) -> tuple[Path, WeightsCard | None]:
     path = Path(source)
     # A run's folder may bear the name of the weights that it was to better: ID means the known ones, ./ID the folder.
     known = isinstance(source, str) and path.name == source and source in store.entries()
-    if path.is_dir() and not known:
+    if is_folder(path) and not known:
         path = card_in(path)
-    if path.suffix == ".toml" and path.is_file():
+    if path.suffix == ".toml" and is_file(path):
         card = store.read_card(path)
         return store.fetch(store.Stored(card, path.parent / card.file)), card
-    if known or (isinstance(source, str) and not path.exists() and path.name == source and not path.suffix):
+    if known or (isinstance(source, str) and not exists(path) and path.name == source and not path.suffix):
         stored = store.find(str(source))
         return store.fetch(stored), stored.card
     return path, None
