@@ -176,7 +176,7 @@ def test_names_that_no_disk_can_have():
     """They are names of nothing, and told as such."""
     name = "x" * 300
     for call in (load, lambda name: load(weights=name), load_network):
-        with pytest.raises(UnknownNameError, match="unknown .*weights 'xxx"):
+        with pytest.raises(UnknownNameError, match=r"unknown .*weights 'xxx"):
             call(name)
     for call in (load, load_network):
         with pytest.raises(WeightsError, match="no such file"):
