@@ -34,7 +34,7 @@ def command(
             "--task",
             "-t",
             autocompletion=_complete.tasks,
-            help="What to take away, or several: derain,denoise. Default: auto.",
+            help="What to take away, or several: denoise,derain. Default: auto.",
         ),
     ] = None,
     sigma: Annotated[

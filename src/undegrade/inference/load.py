@@ -45,7 +45,7 @@ def load(
     it is ``auto``.
 
     Args:
-        what: a task (``"denoising"``, ``"derain"``), several in a row (``"derain,denoise"``), the id of weights, or a
+        what: a task (``"denoising"``, ``"derain"``), several in a row (``"denoise,derain"``), the id of weights, or a
             file of weights; short for ``task`` or ``weights``.
         task: what the weights are for, where they do not say so.
         weights: id or file; None takes the best of the known ones for the task.
