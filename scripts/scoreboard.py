@@ -2,7 +2,7 @@
 
 DATA holds the test sets as ``test/SET`` (clean sets) or ``test/SET/{input,target}``. Every row of the board is one
 `undegrade evaluate`; its JSON goes to docs/scores/ROW.json, one line per run to docs/scores/history.jsonl, and the
-means into the weights' card. Without DATA the page is written anew from these files.
+means into the weights' card. Without DATA the page, and the table in README.md, are written anew from these files.
 """
 
 from __future__ import annotations
@@ -239,6 +239,46 @@ _HEAD = (
 )
 
 
+HEADLINES = (
+    ("noise, sigma 25", "denoising-cbsd68-sigma25"),
+    ("JPEG, quality 10", "jpeg_artifacts-live1-quality10"),
+    ("raw mosaics", "demosaicing-kodak24-patternGRBG"),
+    ("enlarging 2 times, against bicubic", "super_resolution-set5-scale2"),
+    ("light rain", "deraining-rain100l"),
+    ("haze", "dehazing-sots-indoor"),
+    ("snow", "desnowing-kodak24"),
+    ("motion blur", "motion_deblurring-gopro"),
+    ("out of focus", "defocus_deblurring-dpdd-demo"),
+)
+"""Rows that README.md shows."""
+
+
+def headlines() -> str:
+    """The table of README.md: a row for each task, and how well auto finds them, from the JSON files."""
+    lines = ["| what is wrong | test pictures | spoilt, dB | restored, dB |", "| --- | --- | ---: | ---: |"]
+    for words, name in HEADLINES:
+        kept = json.loads((SCORES / f"{name}.json").read_text(encoding="utf-8"))
+        mean, count = kept["mean"], len(kept["images"])
+        lines.append(f"| {words} | {count} of {kept['set']} | {mean['input_psnr']:.2f} | {mean['psnr']:.2f} |")
+    auto = json.loads((ROOT / "docs" / "auto_confusion.json").read_text(encoding="utf-8"))
+    lines += [
+        "",
+        f"[`auto`](docs/tasks/auto.md) names the right fault of {auto['right']:.0%} of spoilt pictures, and leaves",
+        f"{auto['clean_left_alone']:.0%} of clean ones alone (`scripts/auto_confusion.py`).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def write_headlines() -> None:
+    """Puts the table between its two lines of README.md."""
+    page = ROOT / "README.md"
+    before, rest = page.read_text(encoding="utf-8").split(_START)
+    page.write_text(f"{before}{_START}\n\n{headlines()}\n{_END}{rest.split(_END)[1]}", encoding="utf-8")
+
+
+_START, _END = "<!-- scores start -->", "<!-- scores end -->"
+
+
 def _line(row: Row) -> Iterator[str]:
     file = SCORES / f"{row.id}.json"
     if not file.exists():
@@ -340,6 +380,7 @@ def main() -> None:
         if given.limit is None:
             keep(row, result)
     (ROOT / "docs" / "scoreboard.md").write_text(render(), encoding="utf-8")
+    write_headlines()
 
 
 if __name__ == "__main__":

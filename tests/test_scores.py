@@ -59,6 +59,7 @@ def test_verdict(row, psnr, words):
 def test_scoreboard_is_the_one_that_the_figures_give():
     page = ROOT / "docs" / "scoreboard.md"
     assert page.read_text(encoding="utf-8") == scoreboard.render()
+    assert scoreboard.headlines() in (ROOT / "README.md").read_text(encoding="utf-8"), "run scripts/scoreboard.py"
 
 
 def test_protocol_page_is_the_one_that_the_code_and_figures_give():
