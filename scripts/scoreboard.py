@@ -263,8 +263,8 @@ def headlines() -> str:
     auto = json.loads((ROOT / "docs" / "auto_confusion.json").read_text(encoding="utf-8"))
     lines += [
         "",
-        f"[`auto`](docs/tasks/auto.md) names the right fault of {auto['right']:.0%} of spoilt pictures, and leaves",
-        f"{auto['clean_left_alone']:.0%} of clean ones alone (`scripts/auto_confusion.py`).",
+        f"[`auto`](docs/tasks/auto.md) names the right fault of {100 * auto['right']:.0f} % of spoilt pictures,",
+        f"and leaves {100 * auto['clean_left_alone']:.0f} % of clean ones alone (`scripts/auto_confusion.py`).",
     ]
     return "\n".join(lines) + "\n"
 

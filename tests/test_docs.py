@@ -189,6 +189,8 @@ def run_other(words: list[str]) -> None:
             run_undegrade(rest[rest.index("undegrade") + 1 :])
         case ["python" | "pytest", file, *_] if not file.startswith("-"):
             assert (ROOT / file).exists(), file
+        case ["python3", "-m", "venv", "env"] | [".", "env/bin/activate"] | ["cd", "undegrade"]:
+            pass
         case ["git", "clone", *_] | ["curl", *_] | ["docker" | "ray" | "export", *_]:
             pass
         case _:
