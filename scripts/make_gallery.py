@@ -207,7 +207,8 @@ def block(task: str, strips: Mapping[str, tuple[Example, Strip]]) -> str:
             figures = f"restored: {strip.after:.2f} dB to the original"
         else:
             figures = f"{strip.before:.2f} dB, restored {strip.after:.2f} dB ({strip.after - strip.before:+.2f})"
-        lines += [f"{title}: {figures}", "", f"![{example.words}: spoilt, restored, clean](../images/tasks/{file})", ""]
+        shown = "spoilt, restored, clean" if example.sharp else "as taken, restored"
+        lines += [f"{title}: {figures}", "", f"![{example.words}: {shown}](../images/tasks/{file})", ""]
     lines += ["## Which weights", "", *weights_table(task), ""]
     return "\n".join(lines)
 
@@ -220,8 +221,11 @@ def weights_table(task: str) -> list[str]:
         what = ", ".join(f"{key} {_words(value)}" for key, value in card.parameters.items()) or "any"
         steps = f"{card.training.steps}" if card.training and card.training.steps else ""
         lines.append(f"| `{card.id}` | `{card.preset or card.network}` | {what} | {steps} |")
-    limits = {card.limits: card.id for card in reversed(cards) if card.limits}
-    return [*lines, "", *(f"- `{name}`: {words}" for words, name in reversed(limits.items()))]
+    limits: dict[str, list[str]] = {}
+    for card in cards:
+        if card.limits:
+            limits.setdefault(card.limits, []).append(f"`{card.id}`")
+    return [*lines, "", *(f"- {', '.join(names)}: {words}" for words, names in limits.items())]
 
 
 def _words(value: Any) -> str:
