@@ -1,20 +1,25 @@
 """Times each network and its units against the plain forms that the tests keep, on one CPU thread.
 
     python benchmarks/exact_forms.py [NAME ...] [--repeats 5] [--json FILE]
+    python benchmarks/exact_forms.py [NAME ...] --memory [--size 512]
 
 Both forms run in turn in the same process; the best of the repeats counts, in CPU seconds, so that other programs
 disturb little. Each line also holds the largest difference of the two results, relative to the largest value.
+With ``--memory`` each form computes once in a fresh process: what its peak is beyond what the process held before.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -121,13 +126,45 @@ def measure(case: Case, repeats: int) -> Timing:
     return Timing(case.name, case.shape, best[0], best[1], best[0] / best[1], difference)
 
 
+def extra(number: int, side: int, as_plain: bool) -> float:
+    """MB of one call beyond what the process held before; for a process of its own."""
+    torch.set_num_threads(1)
+    case = CASES[number]
+    module = case.module().eval()
+    module = case.plain(module) if as_plain else module
+    x = torch.rand(1, case.shape[0], side, side)
+    with torch.inference_mode(), kept():
+        module(torch.rand(1, case.shape[0], 64, 64))  # what happens only once
+        held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        module(x)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held) / 2**20
+
+
+def print_memory(names: list[str], side: int) -> None:
+    """A line for each network among the cases, the middle of five processes of each form."""
+    print(f"{'':<28}{'plain MB':>10}{'ours MB':>10}")
+    for number, case in enumerate(CASES):
+        if case.shape[0] != 3 or (names and not any(word in case.name for word in names)):
+            continue
+        taken = []
+        for as_plain in (True, False):
+            with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+                taken.append(median(fresh.apply(extra, (number, side, as_plain)) for _ in range(5)))
+        print(f"{case.name:<28}{taken[0]:>10.0f}{taken[1]:>10.0f}", flush=True)
+
+
 def main() -> None:
     """Measure the cases whose name holds one of the words given; all of them without words."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="words of the names to measure")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--memory", action="store_true", help="peak memory of the networks instead of time")
+    parser.add_argument("--size", type=int, default=512, help="side of the picture for --memory")
     arguments = parser.parse_args()
+    if arguments.memory:
+        print_memory(arguments.names, arguments.size)
+        return
     torch.set_num_threads(1)
     timings = []
     print(f"{'':<28}{'plain ms':>10}{'ours ms':>10}{'ratio':>8}{'difference':>12}")

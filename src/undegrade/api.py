@@ -92,7 +92,8 @@ def restore(image: Any, task: str | None = None, *, frame: int | None = None, **
 
     Args:
         image: path, bytes, PIL image, numpy array or tensor.
-        task: what to take away, for example ``"deraining"``, or several: ``"denoise,derain"``.
+        task: what to take away, for example ``"deraining"``, or several: ``"denoise,derain"``. Left out, ``"auto"``
+            finds it out, unless a parameter tells it (``scale=2``).
         frame: which one of a file that holds several, counted from 0.
         **wish: everything that ``load`` takes: ``weights``, ``network``, ``device``, ``tile``, ``strength``, task
             parameters such as ``sigma=25``.
