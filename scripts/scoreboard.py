@@ -220,8 +220,10 @@ def render() -> str:
         "Set14, Set12 and Classic5: figures compare between weights, and with published tables only by their gain or",
         "by what a known method reaches on [the same part](#how-hard-the-parts-are).",
         "Written by `scripts/scoreboard.py` from the files in `docs/scores`; [protocols](protocols.md) says what each",
-        "ruler measures. Floor and goal are dB, with a plus sign as gain over the input. Seconds are per picture, on",
-        "the machine that scored, beside whatever else ran there: for speeds see [Benchmarks](benchmarks.md).",
+        "ruler measures. Floor and goal are aims in dB, with a plus sign as gain over the input: the least that was",
+        "asked for, and what would be good. *Nothing wrong* are clean pictures, which should come back as they are.",
+        "Seconds are per picture, on the machine that scored, beside whatever else ran there: for speeds see",
+        "[Benchmarks](benchmarks.md).",
     ]
     known = list(rows())
     for task in dict.fromkeys(row.task for row in known):
