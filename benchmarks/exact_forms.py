@@ -134,14 +134,14 @@ def extra(number: int, side: int, as_plain: bool) -> float:
     module = case.plain(module) if as_plain else module
     x = torch.rand(1, case.shape[0], side, side)
     with torch.inference_mode(), kept():
-        module(torch.rand(1, case.shape[0], 64, 64))  # what happens only once
+        module(torch.rand(1, case.shape[0], 128, 128))  # what happens only once
         held = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         module(x)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held) / 2**20
 
 
 def print_memory(names: list[str], side: int) -> None:
-    """A line for each network among the cases, the middle of five processes of each form."""
+    """A line for each network among the cases, the middle of three processes of each form."""
     print(f"{'':<28}{'plain MB':>10}{'ours MB':>10}")
     for number, case in enumerate(CASES):
         if case.shape[0] != 3 or (names and not any(word in case.name for word in names)):
@@ -149,7 +149,7 @@ def print_memory(names: list[str], side: int) -> None:
         taken = []
         for as_plain in (True, False):
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-                taken.append(median(fresh.apply(extra, (number, side, as_plain)) for _ in range(5)))
+                taken.append(median(fresh.apply(extra, (number, side, as_plain)) for _ in range(3)))
         print(f"{case.name:<28}{taken[0]:>10.0f}{taken[1]:>10.0f}", flush=True)
 
 
