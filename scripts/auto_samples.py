@@ -1,8 +1,7 @@
 """Photographs and the truth about them, from which samples for the classifier of `auto` are made.
 
-They come from the training pack (`train`, `train_extra`, `train_pairs`, `depth`, `kernels`), nothing of whose `test` or
-`real` is opened, and, where asked for, from a folder of other clean pictures (`auto_pictures.py`). `auto_faults.py`
-spoils the photographs, `auto_store.py` keeps what the classifier is shown.
+Everything comes from the training pack (`train`, `train_extra`, `train_pairs`, `depth`, `kernels`); nothing of `test`
+or `real` is opened. `auto_faults.py` spoils the photographs, `auto_store.py` keeps what the classifier is shown.
 """
 
 from __future__ import annotations
@@ -77,10 +76,9 @@ class Photographs:
     Args:
         root: the pack.
         part: ``"train"``, or ``"check"`` for the sixth of all photographs on which the line is found.
-        more: folder of other clean pictures, drawn as often as those of the pack.
     """
 
-    def __init__(self, root: Path, part: str, more: Path | None = None) -> None:
+    def __init__(self, root: Path, part: str) -> None:
         self.root = root
 
         def own(path: Path) -> bool:
@@ -95,8 +93,6 @@ class Photographs:
 
         self.depth = clean("depth/rgb")
         self.photographs = clean("train") + 2 * clean("train_extra")
-        others = [path for path in list_pictures(more) if own(path)] if more else []
-        self.photographs += others * (len(self.photographs) // max(len(others), 1))
         self.pairs = {name: pairs(name) for name in PAIRS}
         self.clean = self.photographs + self.depth
         self.clean += [target for name in CLEAN_TARGETS for _, target in self.pairs[name]]

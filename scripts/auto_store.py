@@ -23,16 +23,7 @@ CHUNK = 250
 
 
 class Samples:
-    """Samples of the photographs.
-
-    Args:
-        root: the pack.
-        part: of its photographs, ``"train"`` or ``"check"``.
-        count: of samples.
-        folder: where they are kept.
-        seed: of the samples.
-        more: folder of other clean pictures.
-        earlier: those of other seeds that the folder holds are taken besides.
+    """Samples 0 .. ``count`` of a part of the photographs.
 
     Attributes:
         near: (N, CROPS, M) measures of crops.
@@ -44,26 +35,15 @@ class Samples:
     far: Tensor
     truth: Tensor
 
-    def __init__(
-        self,
-        root: Path,
-        part: str,
-        count: int,
-        folder: Path,
-        seed: int = 0,
-        more: Path | None = None,
-        earlier: bool = False,
-    ) -> None:
+    def __init__(self, root: Path, part: str, count: int, folder: Path, seed: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / f"{part}-{seed}-{first:06d}.npz" for first in range(0, count, CHUNK)]
         photographs = None
         for index, file in enumerate(files):
             if not file.exists():
-                photographs = photographs or Photographs(root, part, more)
+                photographs = photographs or Photographs(root, part)
                 _keep(photographs, seed, range(index * CHUNK, (index + 1) * CHUNK), file)
                 print(f"{part}: {(index + 1) * CHUNK} samples", flush=True)
-        if earlier:
-            files = [file for file in sorted(folder.glob(f"{part}-*.npz")) if not file.stem.endswith(".part")]
         kept = [np.load(file) for file in files]
         for name in ("near", "far", "truth"):
             setattr(self, name, torch.from_numpy(np.concatenate([part[name] for part in kept])))

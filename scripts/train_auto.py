@@ -42,10 +42,6 @@ def main() -> None:
     words.add_argument("--checks", type=int, default=3000)
     words.add_argument("--epochs", type=int, default=20)
     words.add_argument("--rate", type=float, default=2e-3, help="highest learning rate")
-    words.add_argument("--more", type=Path, metavar="FOLDER", help="other clean pictures (auto_pictures.py)")
-    words.add_argument(
-        "--earlier", action="store_true", help="also learn from what the run's folder holds of other seeds"
-    )
     words.add_argument("--start", action="store_true", help="go on from the weights in the package")
     words.add_argument("--seed", type=int, default=0)
     words.add_argument(
@@ -57,8 +53,8 @@ def main() -> None:
     )
     words.add_argument("--ship", action="store_true", help="put the weights into the package")
     told = words.parse_args()
-    samples = Samples(told.pack, "train", told.samples, told.out, told.seed, told.more, told.earlier)
-    checks = Samples(told.pack, "check", told.checks, told.out, told.seed, told.more)
+    samples = Samples(told.pack, "train", told.samples, told.out, told.seed)
+    checks = Samples(told.pack, "check", told.checks, told.out, told.seed)
     for part in (samples, checks):
         part.truth = visible(part.truth)
     start = time.process_time()
@@ -93,11 +89,10 @@ def main() -> None:
         "Leaves faint faults.",
         training=Training(
             recipe="scripts/train_auto.py",
-            data=f"{len(samples.truth)} samples of train, train_extra, train_pairs, depth, kernels, and drawings"
-            + (", and of pictures in packages" if told.more else ""),
+            data=f"{told.samples} samples of train, train_extra, train_pairs, depth, kernels, and drawings",
             start="auto_fast" if told.start else "",
             seed=told.seed,
-            steps=config.minds * told.epochs * (len(samples.truth) // BATCH),
+            steps=config.minds * told.epochs * (told.samples // BATCH),
             minutes=round(minutes, 1),
             device="cpu",
             versions={"torch": torch.__version__, "undegrade": __version__},
