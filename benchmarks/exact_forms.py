@@ -126,7 +126,7 @@ def measure(case: Case, repeats: int) -> Timing:
     return Timing(case.name, case.shape, best[0], best[1], best[0] / best[1], difference)
 
 
-def extra(number: int, side: int, as_plain: bool) -> float:
+def extra_memory(number: int, side: int, as_plain: bool) -> float:
     """MB of one call beyond what the process held before; for a process of its own."""
     torch.set_num_threads(1)
     case = CASES[number]
@@ -149,7 +149,7 @@ def print_memory(names: list[str], side: int) -> None:
         taken = []
         for as_plain in (True, False):
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-                taken.append(median(fresh.apply(extra, (number, side, as_plain)) for _ in range(3)))
+                taken.append(median(fresh.apply(extra_memory, (number, side, as_plain)) for _ in range(3)))
         print(f"{case.name:<28}{taken[0]:>10.0f}{taken[1]:>10.0f}", flush=True)
 
 

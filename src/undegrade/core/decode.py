@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import stat
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ WAY_OUT = "raise it with max_pixels (--max-pixels) if the file is to be trusted"
 """Said of larger files."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
 SRGB_GAMMA = 0.45455
+"""What a PNG file's gamma chunk says of sRGB, about 1 / 2.2."""
 STARTS = {
     png16.SIGNATURE: "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -71,7 +73,10 @@ def check_size(size: int, max_pixels: int) -> None:
 
 
 def _content(path: Path, max_pixels: int) -> bytes:
-    check_size(path.stat().st_size, max_pixels)
+    found = path.stat()
+    if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):  # a pipe or a device is read for ever
+        raise InputError("not a regular file")
+    check_size(found.st_size, max_pixels)
     return path.read_bytes()
 
 

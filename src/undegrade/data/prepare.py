@@ -153,7 +153,7 @@ def _copy(pair: Pair, out: Path, how: _Cut) -> bool:
         except OSError as error:  # of the copy it might be the target's, at which everything stops
             raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
     if pair.input != pair.target:
-        _sides(pair, how)  # a header does not tell the size for sure: photographs may be stored lying
+        _fitting_pictures(pair, how)  # a header does not tell the size for sure: photographs may be stored lying
     written = [_written(place, partial(shutil.copyfile, source)) for source, place in ways.items()]
     return any(written)
 
@@ -178,7 +178,7 @@ class _Cut:
     border: int
 
 
-def _sides(pair: Pair, how: _Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _fitting_pictures(pair: Pair, how: _Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Input and target, its border cut; an InputError where the target is not ``scale`` times as large."""
     low, high = _load(pair.input), _load(pair.target)
     if pair.input == pair.target:
@@ -195,7 +195,7 @@ def _sides(pair: Pair, how: _Cut) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def _cut(pair: Pair, out: Path, how: _Cut) -> int:
-    low, high = _sides(pair, how)
+    low, high = _fitting_pictures(pair, how)
     crop, scale = how.crop, how.scale
     height, width = low.shape[:2]
     if crop is None:

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
-from undegrade.core.image import Picture, like, read, save
-from undegrade.core.names import Paths, exists, folded, is_file, means_folder, same_file, several
+from undegrade.core.image import like, read, save
+from undegrade.core.names import Paths, folded, means_folder, same_file, several
 from undegrade.data.folders import list_pictures
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
@@ -165,7 +165,7 @@ def degrade_files(
             raise UsageError(f"{target}: the output would replace an input: choose another -o")
     for source, target in zip(sources, targets, strict=True):
         try:
-            picture = _read(source)
+            picture = read(source)
             spoilt = apply(task, picture.pixels, generator_for(seed, source.stem), checked)
             target.parent.mkdir(parents=True, exist_ok=True)
             save(picture.with_pixels(spoilt), target)
@@ -224,10 +224,10 @@ def contact_sheet(
         spoilt = (apply(task, clean, generator_for(seed + number, path.stem), checked) for number in range(columns))
         return [clean, *(_enlarged(version, clean) for version in spoilt)]
 
-    rows = list(_each(files, versions, failed))
+    rows = list(_skipping_bad(files, versions, failed))
     if not rows:
         raise InputError("no picture to degrade")
-    real = list(_each(_files(beside), lambda path: _shrunk(path, side), failed))
+    real = list(_skipping_bad(_files(beside), lambda path: _shrunk(path, side), failed))
     rows += [real[start : start + columns + 1] for start in range(0, len(real), columns + 1)]
     sheet = torch.ones(3, len(rows) * (side + 4), (columns + 1) * (side + 4))
     for row, tiles in enumerate(rows):
@@ -241,19 +241,12 @@ def _files(paths: Paths) -> list[Path]:
     return [file for path in map(Path, several(paths)) for file in (list_pictures(path) if path.is_dir() else [path])]
 
 
-def _read(path: Path) -> Picture:
-    """The picture in a file; a pipe or a device, which would be read for ever, is refused as an InputError."""
-    if exists(path) and not is_file(path):
-        raise InputError(f"{path}: not a regular file")
-    return read(path)
-
-
 def _named(path: Path, error: Exception) -> str:
     """The error's line, which not always tells whose it is."""
     return str(error) if str(path) in str(error) else f"{path}: {error}"
 
 
-def _each(files: list[Path], make: Callable[[Path], _Made], failed: Callable[[str], object]) -> Iterator[_Made]:
+def _skipping_bad(files: list[Path], make: Callable[[Path], _Made], failed: Callable[[str], object]) -> Iterator[_Made]:
     """What ``make`` makes of each file; a file that fails is told of, a wrong call stops everything."""
     for path in files:
         try:
@@ -266,7 +259,7 @@ def _each(files: list[Path], make: Callable[[Path], _Made], failed: Callable[[st
 
 def _shrunk(path: Path, side: int) -> Tensor:
     """(1 or 3, H, W) of a file, no side longer than ``side``."""
-    pixels = _read(path).pixels
+    pixels = read(path).pixels
     scale = side / max(pixels.shape[-2:])
     if scale >= 1:
         return pixels

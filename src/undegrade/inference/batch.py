@@ -20,7 +20,6 @@ from undegrade.core.encode import check_fits, encode, format_of, left_out, write
 from undegrade.core.errors import InputError
 from undegrade.core.formats import Frame
 from undegrade.core.image import MAX_PIXELS, Picture
-from undegrade.core.names import exists, is_file
 from undegrade.core.urls import Location, Url
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
 from undegrade.inference.scan import PAGED, Job, plan, scan
@@ -137,8 +136,6 @@ def _open(job: Job, skip_existing: bool, max_pixels: int) -> _Opened | Outcome:
         decode.check_size(job.source.size(), max_pixels)
         count, frames = decode.decode(job.source.read_bytes(), max_pixels=max_pixels)
         return _Opened(count, frames, time.perf_counter() - start)
-    if exists(job.source) and not is_file(job.source):
-        raise InputError(f"{job.source}: not a regular file")
     count, frames = decode.decode(job.source, max_pixels=max_pixels)
     return _Opened(count, frames, time.perf_counter() - start)
 

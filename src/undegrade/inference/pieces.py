@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from undegrade.core.errors import InputError
+from undegrade.core.lock import hold
 from undegrade.core.names import shortened
 
 __all__ = ["Pieces"]
@@ -37,20 +37,17 @@ class Pieces:
         folder = target.with_name(shortened(f".{target.name}.parts"))
         self.folder, self.stamps = folder, list[list[int]]()
         folder.mkdir(parents=True, exist_ok=True)
-        # SQLite locks files on every system, and the lock of a process that is killed is gone.
-        self._lock = sqlite3.connect(folder / LOCK, timeout=0, isolation_level=None)
         try:
-            self._lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
-            self._lock.close()
-            if error.sqlite_errorname.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-                raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
+            self._let_go = hold(folder / LOCK)
+        except BlockingIOError as error:
+            raise InputError(f"{target}: another run is at work on it: wait for it, or give another -o") from error
+        except OSError as error:
             with suppress(OSError):  # is kept where there is work of an earlier run in it
                 (folder / LOCK).unlink(missing_ok=True)
                 folder.rmdir()
             raise InputError(f"{target}: nothing can be written beside it ({error}): is the disk full?") from error
         with ExitStack() as stack:
-            stack.callback(self._lock.close)
+            stack.callback(self._let_go)
             self._take_over(identity)
             stack.pop_all()  # nothing was raised: it stays locked
 
@@ -74,7 +71,7 @@ class Pieces:
 
     def leave(self, *, done: bool) -> None:
         """Lets others at the folder; removes it if the work is done, or none is in it."""
-        self._lock.close()
+        self._let_go()
         if done or not self.stamps:
             shutil.rmtree(self.folder)
 
