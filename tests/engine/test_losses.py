@@ -9,7 +9,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from undegrade.core.errors import UnknownNameError
+from undegrade.core.errors import UnknownNameError, UsageError
 from undegrade.engine import losses
 
 
@@ -62,7 +62,24 @@ def test_edge_compares_what_a_coarser_pyramid_level_lacks(pair: tuple[Tensor, Te
     assert float(losses.edge(*pair)) == pytest.approx(float(expected))
 
 
-@pytest.mark.parametrize("name", ["l1", "charbonnier", "psnr", "fft", "edge"])
+def test_checkerboard_is_the_error_that_repeats_in_each_window() -> None:
+    generator = torch.Generator().manual_seed(1)
+    grid = torch.randn(3, 8, 8, generator=generator, dtype=torch.float64)
+    grid -= grid.mean(dim=(1, 2), keepdim=True)
+    target = torch.rand(1, 3, 71, 135, generator=generator, dtype=torch.float64)  # two windows beside each other
+    slope = torch.linspace(0, 0.3, 135) + torch.linspace(0, 0.1, 71)[:, None]
+    # A third as strong from the second window on, whose first mean over a period begins there.
+    strength = torch.where(torch.arange(135) < 64 + 3, 0.03, 0.01)
+    output = target + slope + strength * grid.repeat(1, 9, 17)[:, :71, :135]
+    one = 10 * math.log10(float((0.03 * grid).square().mean()))
+    both = one + 10 * math.log10(1 / 3)  # the mean of one and of what is 20 log10(3) below it
+    assert float(losses.checkerboard(output, target)) == pytest.approx(both, abs=0.1)
+    assert float(losses.checkerboard(target + slope, target)) == pytest.approx(-80)
+    with pytest.raises(UsageError, match="14 pixels are too few for the loss checkerboard"):
+        losses.checkerboard(output[..., :14, :], target[..., :14, :])
+
+
+@pytest.mark.parametrize("name", ["l1", "charbonnier", "psnr", "checkerboard", "fft", "edge"])
 def test_lower_precision_of_the_network_leaves_the_loss_alone(name: str, pair: tuple[Tensor, Tensor]) -> None:
     output, target = (picture.float() for picture in pair)
     expected = losses.get(name)(output, target)

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from undegrade.core.errors import UnknownNameError
+from undegrade.core.errors import UnknownNameError, UsageError
 
 __all__ = [
     "charbonnier",
+    "checkerboard",
     "edge",
     "fft",
     "get",
@@ -56,6 +57,31 @@ def edge(output: Tensor, target: Tensor) -> Tensor:
         return charbonnier(_laplacian(output), _laplacian(target))
 
 
+def checkerboard(output: Tensor, target: Tensor) -> Tensor:
+    """The part of the error that repeats every 8 pixels, in dB, averaged over windows of 64 x 64 pixels.
+
+    Halving and pixel shuffles leave a grid of their stride in what is smooth (Odena, Dumoulin and Olah, "Deconvolution
+    and checkerboard artifacts", Distill 2016), too faint to weigh in the whole error, and seen at once in a sky. So
+    each window has its own logarithm.
+
+    Raises:
+        UsageError: a side is below 15 pixels, so that no period is whole.
+    """
+    if min(output.shape[-2:]) < 2 * _PERIOD - 1:
+        raise UsageError(
+            f"{min(output.shape[-2:])} pixels are too few for the loss checkerboard: give patches of 15 or more"
+        )
+    with torch.autocast(output.device.type, enabled=False):
+        error = (output - target).float()
+        # A slope would look like a grid; a mean over one period has none of it.
+        error = error[..., 3:-4, 3:-4] - F.avg_pool2d(error, _PERIOD, 1)
+        windows = _windows(_windows(error, -2), -1)  # (B, C, rows, repeats, 8, columns, repeats, 8)
+        grid = windows.mean(dim=(3, 6))
+        grid = grid - grid.mean(dim=(3, 5), keepdim=True)
+        mse = grid.square().mean(dim=(1, 3, 5))
+        return 10.0 * torch.log10(mse + 1e-8).mean()
+
+
 def multiscale_l1(outputs: Sequence[Tensor], target: Tensor) -> Tensor:
     """Sum of ``l1`` over the resolutions; the target is shrunk bilinearly, without antialiasing, to each."""
     return _over_scales(l1, outputs, target)
@@ -91,6 +117,7 @@ _LOSSES: dict[str, Callable[[Any, Tensor], Tensor]] = {
     "l1": l1,
     "charbonnier": charbonnier,
     "psnr": psnr_loss,
+    "checkerboard": checkerboard,
     "fft": fft,
     "edge": edge,
     "multiscale_l1": multiscale_l1,
@@ -108,6 +135,19 @@ def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], outputs: Sequence[Ten
             loss(output, target if same else F.interpolate(target, size, mode="bilinear", align_corners=False))
         )
     return torch.stack(terms).sum()
+
+
+_PERIOD = 8
+"""Pixels after which the grid of three halvings repeats."""
+_WINDOW = 64
+
+
+def _windows(x: Tensor, dim: int) -> Tensor:
+    """``dim`` in three: windows, the periods in each, and the pixels of a period. What fills no window is left out."""
+    length = x.shape[dim]
+    size = min(_WINDOW, length // _PERIOD * _PERIOD)
+    split = (length // size, size // _PERIOD, _PERIOD)
+    return x.narrow(dim, 0, length // size * size).reshape(*x.shape[:dim], *split, *x.shape[dim:][1:])
 
 
 def _laplacian(x: Tensor) -> Tensor:
