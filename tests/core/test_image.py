@@ -50,6 +50,20 @@ def test_tensor_comes_back_as_it_was(shape: tuple[int, ...], dtype: torch.dtype)
     assert torch.allclose(back.double(), source.double(), atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize("shape", [(0, 7, 3), (5, 0)])
+def test_pictures_without_pixels_are_refused_as_such(shape: tuple[int, ...]) -> None:
+    for source in (np.zeros(shape, np.uint8), torch.zeros(shape[::-1], dtype=torch.uint8)):
+        with pytest.raises(InputError, match="there is no picture in it"):
+            image.read(source)
+
+
+def test_tensors_whose_samples_cannot_be_read_are_refused() -> None:
+    with pytest.raises(InputError, match="device meta: it holds no samples"):
+        image.read(torch.zeros(3, 5, 7, device="meta"))
+    with pytest.raises(InputError, match=r"torch\.sparse_coo: must be dense; call its to_dense\(\)"):
+        image.read(torch.zeros(3, 5, 7).to_sparse())
+
+
 def test_floats_are_neither_clipped_nor_rounded() -> None:
     source = np.array([[[-1.7, 0.123456789, 2.4]]])
     picture = image.read(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -169,6 +170,8 @@ def test_files_say_whose_weights_they_hold(tmp_path):
     told = {entry.key: entry.value for entry in onnx.load(tmp_path / "a.onnx").metadata_props}
     assert told["weights"] == "demosaicing_fast"
     assert told["least side"] == str(done.least)
+    assert told["x"] == "(batch, 3, height, width): red, green, blue in 0..1"
+    assert told["before the network"] == done.preparation
     model = openvino.Core().read_model(tmp_path / "a.xml")
     assert model.get_rt_info(["undegrade", "task"]).value == "demosaicing"
 
@@ -178,6 +181,9 @@ def test_recording_leaves_random_numbers_as_they_are(tmp_path):
     state = torch.get_rng_state()
     exporting.export("super_resolution_x2_fast", tmp_path / "a.pt2")
     assert torch.equal(torch.get_rng_state(), state)
+    told = {"undegrade.json": ""}  # here, because writing such a file takes long
+    torch.export.load(tmp_path / "a.pt2", extra_files=told)
+    assert json.loads(told["undegrade.json"])["weights"] == "super_resolution_x2_fast"
 
 
 def test_a_place_where_nothing_can_be_written(tmp_path):

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import os
+import random
+import signal
+import warnings
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+import undegrade
 from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError
 from undegrade.inference import restorer as restorers
@@ -55,6 +62,34 @@ def test_same_kind_out(probe):
     assert batch.shape == (2, 3, 9, 11)
     with_alpha = np.dstack([colour, generator.integers(0, 256, (20, 30), dtype=np.uint8)])
     assert np.array_equal(restorer(with_alpha)[..., 3], with_alpha[..., 3])
+
+
+def test_what_progress_raises_ends_the_picture(probe):
+    restorer, x, seen = probe(), np.zeros((200, 200, 3), np.uint8), []
+
+    def stop(done, of):
+        seen.append((done, of))
+        if done == 2:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        restorer(x, tile=64, progress=stop)
+    assert seen[-1][0] == 2 < seen[-1][1]
+    assert restorer(x, tile=64).shape == x.shape
+
+
+def test_the_program_around_stays_as_it_was(capfd):
+    def state():
+        signals = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        types = torch.get_default_dtype(), torch.is_grad_enabled(), torch.are_deterministic_algorithms_enabled()
+        numbers = torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+        rest = torch.get_num_threads(), Image.MAX_IMAGE_PIXELS, warnings.filters[:], np.geterr(), dict(os.environ)
+        return signals, types, numbers, rest
+
+    before = state()
+    undegrade.load("denoising_fast")(np.zeros((24, 24, 3), np.uint8))
+    assert state() == before
+    assert capfd.readouterr() == ("", "")
 
 
 def test_grey_through_a_colour_network(probe, picture):

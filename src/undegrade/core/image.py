@@ -234,16 +234,24 @@ def from_frame(frame: Frame, kind: Kind = "picture") -> Picture:
 
 
 def _from_array(array: NDArray[Any]) -> Picture:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)) or 0 in array.shape:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise InputError(f"array of shape {array.shape}: must be (H, W) or (H, W, C) with C of 1 to 4")
+    if 0 in array.shape:
+        raise InputError(f"array of shape {array.shape}: there is no picture in it")
     layout: Literal["HW", "HWC"] = "HW" if array.ndim == 2 else "HWC"
     pixels, alpha = _parts(_scaled(array[..., None] if array.ndim == 2 else array))
     return Picture(pixels, alpha, "array", array.dtype.name.replace("bool", "uint8"), layout)
 
 
 def _from_tensor(tensor: Tensor) -> Picture:
-    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[0] not in (1, 2, 3, 4)) or 0 in tensor.shape:
+    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and tensor.shape[0] not in (1, 2, 3, 4)):
         raise InputError(f"tensor of shape {tuple(tensor.shape)}: must be (H, W) or (C, H, W) with C of 1 to 4")
+    if 0 in tensor.shape:
+        raise InputError(f"tensor of shape {tuple(tensor.shape)}: there is no picture in it")
+    if tensor.is_meta:
+        raise InputError("tensor on the device meta: it holds no samples; give one on a device that computes")
+    if tensor.layout is not torch.strided:
+        raise InputError(f"tensor of layout {tensor.layout}: must be dense; call its to_dense() first")
     name = str(tensor.dtype).removeprefix("torch.")
     source = tensor.detach()
     plain = source.float().cpu() if source.is_floating_point() else source.cpu()

@@ -72,7 +72,13 @@ class Graph(nn.Module):
         # Two steps at least: exporters take a side of 1 on the lowest level for a constant.
         steps = max(-(-spec.min_size // self.multiple), 2)
         self.least = (steps - 1) * self.multiple + 1
-        self.about = {"least side": str(self.least), "scale": str(self.scale)}
+        colours = {1: "grey", 3: "red, green, blue"}.get(self.channels, f"{self.channels} channels")
+        self.about = {
+            "x": f"(batch, {self.channels}, height, width): {colours} in 0..1",
+            "y": "as x, scale times as large, not clamped",
+            "least side": str(self.least),
+            "scale": str(self.scale),
+        }
         self.eval()
 
     def forward(self, x: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import torch
@@ -15,7 +16,7 @@ __all__ = ["FORMAT"]
 def write(graph: Graph, path: Path, half: bool = False) -> None:
     """Write ``path``; ``half`` computes in float16."""
     file = io.BytesIO()  # torch's own writer ends the process when the disk is full
-    torch.export.save(exported(graph, half), file)
+    torch.export.save(exported(graph, half), file, extra_files={"undegrade.json": json.dumps(graph.about)})
     path.write_bytes(file.getbuffer())
 
 

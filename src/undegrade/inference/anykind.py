@@ -82,7 +82,7 @@ class AnyKind(ABC):
         Args:
             image: path, bytes, PIL image, array (H, W) or (H, W, C), tensor (C, H, W) or (B, C, H, W).
             frame: which one of a file that holds several, counted from 0.
-            progress: called with (tiles done, tiles in all).
+            progress: called with (tiles done, tiles in all); what it raises ends the picture and leaves the call.
             **options: ``tile``, ``strength``, ``ensemble``, ``max_memory``, see ``Options``; for every Restorer that is
                 run. What is left out is as the Restorer was made.
 

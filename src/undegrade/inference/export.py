@@ -169,14 +169,18 @@ def write(
         for file in files:
             (folder / file.name).replace(file)
     name = restorer.card.id if restorer.card else restorer.spec.name
+    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks, _preparation(restorer))
+
+
+def _preparation(restorer: Restorer) -> str:
+    """What the task does before the network, in a line."""
     prepare = restorer.task.prepare if restorer.task else None
-    preparation = (inspect.getdoc(prepare) or "").partition("\n")[0] if prepare else ""
-    return Exported(path, files, format, dtype, name, graph.least, graph.scale, checks, preparation)
+    return (inspect.getdoc(prepare) or "").partition("\n")[0] if prepare else ""
 
 
 def _about(restorer: Restorer) -> dict[str, str]:
     """What a file tells of its weights to who finds it alone."""
-    card, about = restorer.card, {"undegrade": __version__}
+    card, about = restorer.card, {"undegrade": __version__, "before the network": _preparation(restorer)}
     if restorer.task:
         about["task"] = restorer.task.name
     if card:
