@@ -25,7 +25,7 @@ from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError, WeightsError
 from undegrade.engine import checkpoint, loop
 from undegrade.engine.loop import DivergedError, train
-from undegrade.engine.run import Run, open_patches
+from undegrade.engine.run import Place, Run, _optimiser, open_patches
 from undegrade.weights.card import WeightsCard
 
 
@@ -140,6 +140,61 @@ def test_accumulation_equals_the_large_batch(data: Path) -> None:
     a, b = (checkpoint.load(card.parent / "last.pt")["net"] for card in (one, two))
     for name, value in a.items():
         torch.testing.assert_close(b[name], value, rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize(("clip", "least", "most"), [(0.0, 0.9, 1.1), (1e-12, 0.0, 0.01)])
+def test_clip_holds_the_gradient_down(data: Path, clip: float, least: float, most: float) -> None:
+    run = Run(recipe(data, clip=clip), data / "runs", Place(0, 1, torch.device("cpu")))
+    before = [parameter.detach().clone() for parameter in run.net.parameters()]
+    rate = loop._set_rate(run)
+    loop._step(run, *next(run.batches()))
+    moved = max(
+        float((now.detach() - then).abs().max()) for now, then in zip(run.net.parameters(), before, strict=True)
+    )
+    assert least <= moved / rate <= most  # the first step of Adam is the rate, unless the gradient is next to nothing
+
+
+def test_vectors_are_not_decayed(data: Path) -> None:
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    groups = _optimiser(net, recipe(data, optimiser="adamw", weight_decay=0.1)).param_groups
+    decayed = {parameter: group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert [decayed[parameter] for parameter in net.parameters()] == [0.1, 0.0, 0.0, 0.0]
+
+
+def test_the_speed_counts_the_targets_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter([0.0, 2.0, 3.0])
+    monkeypatch.setattr(loop.time, "monotonic", lambda: next(now))
+    meter = loop.Meter()
+    for _ in range(2):
+        meter.add(torch.zeros(4, 3, 1000, 500), world=3)
+    assert meter.read() == 6
+    assert meter.read() == 0
+
+
+def test_the_best_checkpoint_is_that_of_the_best_validation(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([20.0, 22.0, 21.0, 21.5])
+    monkeypatch.setattr(loop, "validate", lambda run, log: {"mean": next(scores)})
+    for steps in (9, 12):  # a run that goes on remembers it
+        train(recipe(data, steps=steps), runs=data, quiet=True)
+        assert checkpoint.load(data / "tiny/best.pt")["step"] == 6
+
+
+class Bomb:
+    """Pickled, it is a call that makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(data: Path) -> None:
+    (data / "tiny").mkdir()
+    torch.save({"step": 1, "net": Bomb(data / "it ran")}, data / "tiny/last.pt")
+    with pytest.raises(WeightsError, match=r"last\.pt: not a usable checkpoint"):
+        train(recipe(data), runs=data, quiet=True)
+    assert not (data / "it ran").exists()
 
 
 def train_in_two_processes(data: Path, **changes: Any) -> None:
