@@ -300,6 +300,19 @@ def test_noise_shows_on_a_flat_picture_too(auto: Auto) -> None:
     assert "denoising" in found(auto.diagnose(0.5 + noise))
 
 
+def test_noise_beyond_all_training_is_told_as_the_strongest_known() -> None:
+    judge = Sure("denoising")
+    judge.opinion.strengths[0] = 99.0
+    (finding,) = diagnose(Picture(coffee()), judge).findings
+    assert dict(finding.parameters) == {"sigma": 75}
+    assert finding.strength > 75
+
+
+@pytest.mark.parametrize(("light", "expected"), [(0.15, ["denoising"]), (1.0, ["denoising", "desnowing"])])
+def test_bright_dots_in_the_dark_are_no_snow(light: float, expected: list[str]) -> None:
+    assert found(diagnose(Picture(coffee() * light), Sure("denoising", desnowing=2))) == expected
+
+
 def test_broken_pixels_are_refused() -> None:
     with pytest.raises(InputError, match="NaN or infinity"):
         diagnose(Picture(torch.full((3, 9, 9), float("nan"))), Sure())

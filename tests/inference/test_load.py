@@ -11,6 +11,7 @@ import torch
 
 from undegrade import convert, create_network, from_pretrained, list_weights, load, load_network, restore
 from undegrade.core.errors import UnknownNameError, UsageError, WeightsError
+from undegrade.core.image import Picture
 from undegrade.inference.chain import Chain
 from undegrade.networks import catalog
 from undegrade.weights.pack import pack
@@ -92,6 +93,19 @@ def test_chain(own):
     assert both(PICTURE).dtype == np.uint8
     floats = PICTURE.astype(np.float32) / 255
     assert np.array_equal(both(PICTURE), np.rint(both(floats) * 255).astype(np.uint8))  # rounded once, at the end
+
+
+def test_a_chain_takes_the_options_and_enlarges_by_all_its_scales(probe, picture):
+    both, x = Chain((probe(scale=2), probe(scale=3))), picture(20, 24)
+    assert both.scale == 6
+    once = [restorer.tensor for restorer in both.restorers]
+    halfway = once[1](once[0](x, strength=0.5), strength=0.5)
+    assert torch.equal(both.tensor(x, strength=0.5), halfway)
+    assert torch.equal(both.picture(Picture(x[0]), strength=0.5).pixels, halfway[0])
+    shares: list[tuple[int, int]] = []
+    both.tensor(x, progress=lambda *share: shares.append(share))
+    both.picture(Picture(x[0]), progress=lambda *share: shares.append(share))
+    assert shares == [(1, 1)] * 4
 
 
 def test_chain_by_names(own, monkeypatch):

@@ -15,6 +15,7 @@ import undegrade
 from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError
 from undegrade.inference import restorer as restorers
+from undegrade.inference import run as running
 from undegrade.inference.backend import TorchBackend
 from undegrade.inference.restorer import Restorer
 from undegrade.networks import catalog
@@ -22,6 +23,7 @@ from undegrade.ops.bayer import from_single
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
+from undegrade.weights.card import WeightsCard
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 500), (5, 5), (61, 67), (64, 64)])
@@ -161,11 +163,12 @@ class Starved(TorchBackend):
 
     limit = 100 * 100
     asked = 0
+    error = RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
     def run(self, x):
         self.asked = max(self.asked, x.shape[-1] * x.shape[-2])
         if x.shape[-1] * x.shape[-2] > self.limit:
-            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
+            raise self.error
         return super().run(x)
 
 
@@ -175,9 +178,13 @@ def starved(restorer, limit):
     return Restorer(backend, restorer.spec, restorer.config)
 
 
-def test_out_of_memory_halves_the_tile(probe, picture):
+@pytest.mark.parametrize(
+    "error", [Starved.error, MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("std::bad_alloc")], ids=repr
+)
+def test_out_of_memory_halves_the_tile(probe, picture, error):
     whole, x = probe({"context": 8}), picture(210, 250)
     hungry = starved(whole, 110 * 110)
+    hungry.backend.error = error
     assert (hungry.tensor(x) - whole.tensor(x)).abs().mean() < 1e-3
     assert hungry.backend.asked == 212 * 252
 
@@ -200,6 +207,42 @@ def test_max_memory_leads_to_tiles(probe, picture):
     probe().tensor(picture(300, 400), max_memory=5_000_000, progress=lambda done, total: seen.append((done, total)))
     assert len(seen) > 1
     assert seen[-1][0] == seen[-1][1] == len(seen)
+
+
+def pieces(restorer, x, **options):
+    """Into how many the picture is cut."""
+    seen = []
+    restorer.tensor(x, progress=lambda done, total: seen.append(total), **options)
+    return seen[-1]
+
+
+def test_little_free_memory_leads_to_tiles(probe, picture, monkeypatch):
+    assert pieces(probe(), picture(300, 400)) == 1
+    monkeypatch.setattr(running, "free_memory", lambda device: 10_000_000)
+    few = pieces(probe(), picture(300, 400))
+    assert few == pieces(probe(), picture(300, 400), max_memory=5_000_000) > 1  # half of it
+
+
+@pytest.mark.parametrize(("side", "expected"), [(32 + 2 * 32, 1), (32 + 2 * 32 + 4, 4)])
+def test_pictures_hardly_larger_than_a_tile_are_not_cut(probe, picture, side, expected):
+    assert pieces(probe({"context": 32}), picture(side, 32), tile=32) == expected
+
+
+def test_a_card_goes_before_the_network(probe, picture):
+    def with_card(multiple=4, **fields):
+        card = WeightsCard(id="x", title="x", network="probe", file="x", **fields)
+        return probe({"multiple_of": multiple, "context": 0}, restorer={"card": card})
+
+    x = picture(65, 97)
+    zeros = probe({"multiple_of": 16, "padding": "zeros"}).tensor(x)
+    assert torch.equal(with_card(16, padding="zeros").tensor(x), zeros)
+    assert not torch.equal(with_card(16).tensor(x), zeros)
+    assert [pieces(one, x) for one in (with_card(), with_card(tile=48))] == [1, 6]
+    assert pieces(with_card(tile=48), x, tile=None) == 1
+    x = picture(203, 310)
+    whole = with_card().tensor(x, tile=None)
+    assert (with_card(context=32).tensor(x, tile=48) - whole).abs().max() < 2e-6
+    assert (with_card().tensor(x, tile=48) - whole).abs().max() > 1e-3
 
 
 def test_an_ensemble_of_one_tile_tells_of_each_form(probe, picture):

@@ -120,6 +120,55 @@ def test_everything_but_the_pictures_stays(tmp_path: Path, suffix: str, options:
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"clip{suffix}", f"out{suffix}"]
 
 
+def described(path: Path) -> tuple[dict[str, str], list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """What the file says of itself: its title, its chapters, and of each track kind, language and disposition."""
+    with av.open(str(path)) as file:
+        title = {name: value for name, value in file.metadata.items() if name == "title"}
+        chapters = [(one["start"] * one["time_base"], one["metadata"]["title"]) for one in file.chapters()]
+        tracks = [(one.type, one.metadata.get("language"), one.disposition) for one in file.streams]
+    return title, chapters, tracks
+
+
+def test_title_chapters_languages_and_dispositions_stay(tmp_path: Path) -> None:
+    disposition = av.stream.Disposition
+    told = {"video": ("deu", disposition.forced), "audio": ("fra", disposition.hearing_impaired)}
+    with av.open(str(clip(tmp_path / "plain.mp4"))) as old, av.open(str(tmp_path / "clip.mkv"), "w") as out:
+        tracks = {stream: out.add_stream_from_template(stream) for stream in old.streams}
+        for track in tracks.values():
+            track.metadata["language"], track.disposition = told[track.type]
+        out.metadata["title"] = "a film"
+        out.set_chapters([{"id": 1, "start": 1, "end": 2, "time_base": Fraction(1), "metadata": {"title": "the end"}}])
+        for packet in old.demux():
+            if packet.dts is not None:
+                packet.stream = tracks[packet.stream]
+                out.mux(packet)
+    made = restore_video(tmp_path / "clip.mkv", tmp_path / "out.mkv", Darker())  # type: ignore[arg-type]
+    for path in (tmp_path / "clip.mkv", made.target):
+        with av.open(str(path)) as file:
+            assert file.metadata["title"] == "a film"
+            assert [(part["start"] * part["time_base"], part["metadata"]["title"]) for part in file.chapters()] == [
+                (1, "the end")
+            ]
+            assert {one.type: (one.metadata["language"], one.disposition) for one in file.streams} == told
+
+
+def test_a_cover_is_no_video(tmp_path: Path) -> None:
+    with av.open(str(clip(tmp_path / "clip.mp4"))) as old, av.open(str(tmp_path / "song.mp4"), "w") as out:
+        sound = out.add_stream_from_template(old.streams.audio[0])
+        cover = out.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+        cover.disposition = av.stream.Disposition.attached_pic
+        frame = av.VideoFrame.from_ndarray(picture(0), format="rgb24")
+        for packet in (*cover.encode(frame), *cover.encode(None)):
+            out.mux(packet)
+        for packet in old.demux(audio=0):
+            if packet.dts is not None:
+                packet.stream = sound
+                out.mux(packet)
+    with pytest.raises(InputError, match=r"song\.mp4: holds no moving picture"):
+        restore_video(tmp_path / "song.mp4", tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
+
+
 def test_pictures_are_the_restored_ones(tmp_path: Path) -> None:
     source = clip(tmp_path / "clip.mp4")
     made = restore_video(source, tmp_path / "out.mp4", Darker(scale=2))  # type: ignore[arg-type]
