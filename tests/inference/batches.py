@@ -16,7 +16,7 @@ from undegrade.core.image import Picture
 
 def picture(path: Path, level: int = 40, size: tuple[int, int] = (6, 4)) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (level, level, level)).save(path)
+    Image.new("RGB", size, (level, level, level)).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from batches import picture
 from PIL import Image
 
 from undegrade.core import image
@@ -26,12 +27,6 @@ class Negative:
         for part in range(3):
             progress(part + 1, 3)
         return picture.with_pixels(1 - picture.pixels)
-
-
-def picture(path: Path, level: int = 40, size: tuple[int, int] = (6, 4)) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, (level, level, level)).save(path, **({"quality": 95} if path.suffix == ".jpg" else {}))
-    return path
 
 
 def targets(jobs: list[batch.Job], root: Path) -> dict[str, str]:
