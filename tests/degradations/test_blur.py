@@ -12,7 +12,7 @@ from skimage import data
 
 from undegrade.core.errors import InputError
 from undegrade.degradations._kernels import Aperture, camera_path, draw_kernel, open_kernels, path_kernel
-from undegrade.degradations.defocus import defocus
+from undegrade.degradations.defocus import _through_lens, defocus
 from undegrade.degradations.motion import motion
 from undegrade.ops.filters import convolve
 
@@ -143,6 +143,40 @@ def test_blur_differs_with_depth() -> None:
         result = defocus(stripes, generator(seed), depth=depth, radius=6, level=0, noise=0, gain=1)
         left, right = float(result[..., 10:50].std()), float(result[..., 70:110].std())
         assert max(left, right) > 1.1 * min(left, right)
+
+
+@pytest.mark.parametrize("other", [1.0, -1.0])
+def test_what_is_near_covers_what_is_far(other: float) -> None:
+    """A black half in focus, a white one behind it (1) or before it (-1), which alone spreads over the edge."""
+    light = torch.tensor([0.0, 1.0]).repeat_interleave(30).expand(3, 40, -1)
+    circles = torch.tensor([0.0, other]).repeat_interleave(30).expand(1, 40, -1)
+    seen = _through_lens(light, circles, 6.0, Aperture(blades=0), 9)
+    assert float(seen[..., :24].max()) < 1e-3
+    if other > 0:
+        assert float(seen[..., :30].max()) < 1e-3
+    else:
+        assert float(seen[..., 28].max()) > 0.1
+
+
+def test_noise_comes_after_the_blur() -> None:
+    flat = torch.full((3, 60, 60), 0.5)
+    for spoil in (motion, defocus):
+        grain = spoil(flat, generator(), noise=10) - spoil(flat, generator(), noise=0)
+        assert float(grain.std()) * 255 == pytest.approx(10, rel=0.05)
+
+
+def test_the_streak_of_a_lamp_is_bright_now_and_then() -> None:
+    kernel = torch.zeros(5, 5)
+    kernel[2] = 0.2
+    brighter = []
+    for level in (0.9, 1.0):  # only what is nearly white is a lamp
+        point = torch.zeros(3, 15, 15)
+        point[:, 7, 7] = level
+        peaks = [float(motion(point, generator(s), kernels=kernel, gamma=0.0, noise=0.0).max()) for s in range(40)]
+        assert max(peaks) <= 3 * level * 0.2 + 1 / 255
+        brighter.append(sum(peak > level * 0.2 + 2 / 255 for peak in peaks))
+    assert brighter[0] == 0
+    assert 2 < brighter[1] < 18
 
 
 def test_exposure_gain() -> None:

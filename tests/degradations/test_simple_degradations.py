@@ -68,6 +68,14 @@ def test_grain_of_a_camera_comes_in_kinds() -> None:
     assert all(torch.equal(*camera_grain(grey, generator(seed))[:2]) for seed in range(10))
 
 
+def test_grain_of_a_camera_is_stronger_in_light_or_in_shadow() -> None:
+    halves = torch.tensor([0.1, 0.9]).repeat_interleave(48).expand(3, 96, -1)
+    grains = [camera_grain(halves, generator(seed)) for seed in range(60)]
+    ratios = [float(grain[..., 48:].std() / grain[..., :48].std()) for grain in grains]
+    assert min(ratios) < 0.7
+    assert max(ratios) > 1.5
+
+
 def test_noise_of_a_camera_is_drawn_where_asked_for() -> None:
     for seed in range(8):
         noisy = gaussian_noise(picture(), generator(seed), sigma=20, camera=1.0)
@@ -91,6 +99,14 @@ def test_jpeg_twice_differs_from_once_and_ends_with_the_last_quality() -> None:
     assert not torch.equal(twice, round_trip(picture(), 60))
     # What came out of a file changes little when it is coded once more with the same table and grid.
     assert float((round_trip(twice, 60) - twice).abs().mean()) < 0.3 * float((twice - picture()).abs().mean())
+
+
+def test_training_jpeg_keeps_the_chroma_now_and_then() -> None:
+    small = picture()[:, :64, :64]
+    coded = [jpeg(small, generator(seed), quality=[30, 30], twice=0.0) for seed in range(40)]
+    full = sum(torch.equal(one, round_trip(small, 30, "4:4:4")) for one in coded)
+    assert 2 < full < 16
+    assert sum(torch.equal(one, round_trip(small, 30, "4:2:0")) for one in coded) == 40 - full
 
 
 def test_grey_jpeg() -> None:

@@ -34,7 +34,7 @@ def test_strewn_shapes_keep_their_total_brightness() -> None:
     assert float(layer.sum()) == pytest.approx(50 * 0.5 * float(shape.sum()), rel=1e-3)
 
 
-def test_additive_rain_is_grey_and_never_darkens() -> None:
+def test_additive_rain_never_darkens() -> None:
     dark = 0.2 * picture()
     for seed in range(10):
         layer = rain(dark, generator(seed), model="additive", heavy=0.0) - dark
@@ -63,6 +63,19 @@ def test_given_layer_is_added_with_its_gain() -> None:
     assert min(float((rainy - expected).abs().max()) for expected in both) < 4 / 255  # 8-bit layer, tint up to 3 %
 
 
+def test_most_rain_is_grey_and_the_rest_nearly() -> None:
+    falls = [rain(torch.zeros(3, 8, 8), generator(seed), layers=torch.ones(8, 8), gain=0.9) for seed in range(40)]
+    spreads = [float((fall.amax(0) - fall.amin(0)).max()) for fall in falls]
+    assert 24 < spreads.count(0.0) < 40
+    assert max(spreads) <= 0.03 * 0.9 + 1 / 255
+
+
+def test_mist_lifts_what_no_streak_crosses() -> None:
+    lowest = [float(rain(torch.zeros(3, 64, 64), generator(seed), model="mist").min()) for seed in range(12)]
+    assert max(lowest) > 0.08
+    assert max(lowest) <= 0.25 * 0.95 + 1 / 255 + 0.2  # heavy rain leaves few places
+
+
 def test_more_layers_more_rain() -> None:
     layers = [torch.full((40, 40), 0.1)]
     one = rain(torch.zeros(3, 32, 32), generator(), layers=layers, gain=1.0)
@@ -85,6 +98,14 @@ def test_layers_of_sixteen_bits_and_hidden_files(tmp_path: Path) -> None:
     (tmp_path / "._deep.png").write_bytes(b"no picture")
     (layer,) = open_layers(tmp_path).layers
     assert layer.tolist() == [[0, 255], [100, 7]]
+
+
+def test_layers_are_mirrored_but_never_upside_down() -> None:
+    layer = torch.arange(24).view(4, 6) / 255
+    drawn = [Layers([layer]).draw(generator(seed), 4, 6)[0] for seed in range(20)]
+    mirrored = [torch.equal(one, layer.flip(-1)) for one in drawn]
+    assert all(torch.equal(one, layer) or flipped for one, flipped in zip(drawn, mirrored, strict=True))
+    assert 3 < sum(mirrored) < 17
 
 
 def test_missing_layers(tmp_path: Path) -> None:
@@ -115,6 +136,14 @@ def test_haze_from_depth_follows_beta_and_airlight() -> None:
     scaled = (depth / torch.quantile(depth, 0.99)).clamp(max=1)
     expected = scatter(picture(), torch.exp(-1.2 * scaled)[None], 1.0)
     assert float((hazy - expected).abs().max()) < 0.006
+
+
+def test_tint_lets_the_channels_of_the_airlight_stray() -> None:
+    far = {"depth": torch.ones(20, 20), "beta": 30.0, "airlight": 0.8}  # nothing but airlight is seen
+    plain, tinted = (haze(torch.full((3, 20, 20), 0.1), generator(), **far, tint=tint) for tint in (0.0, 0.5))
+    assert torch.equal(plain, torch.full_like(plain, 204 / 255))
+    channels = tinted.flatten(1).unique(dim=1)[:, 0]
+    assert 0.4 <= float(channels.min()) < float(channels.max()) <= 0.8
 
 
 def test_far_things_take_the_colour_of_the_sky() -> None:
@@ -192,6 +221,13 @@ def test_snow_mask_from_a_layer_by_formula() -> None:
     snowy = snow(torch.full((3, 120, 120), 0.2), generator(), layers=mask, gain=1.0, veil=0.0)
     assert float(snowy[:, 45:55].min()) > 0.87
     assert float((snowy[:, :35] - 0.2).abs().max()) < 1e-6
+
+
+def test_gain_weakens_made_flakes() -> None:
+    dark = torch.full((3, 120, 120), 51 / 255)
+    none, half, full = (snow(dark, generator(2), veil=0.0, density=2.0, gain=gain) for gain in (0.0, 0.5, 1.0))
+    assert torch.equal(none, dark)
+    assert float((half - dark).mean()) == pytest.approx(0.5 * float((full - dark).mean()), rel=0.03)
 
 
 def test_denser_snow_covers_more() -> None:

@@ -167,6 +167,16 @@ def test_aligned_protocol_forgives_brightness_and_shift(target):
     assert forgiving["ssim"] > 0.95
 
 
+def test_what_an_aligned_picture_does_not_cover_does_not_count(target, monkeypatch):
+    torn, mask = target.clone(), torch.ones_like(target[:1])
+    torn[..., 90:] = 0
+    mask[..., 85:] = 0  # no window around what is covered reaches the torn part
+    monkeypatch.setattr(aligned, "align", lambda output, _: (torn, mask))
+    scores = protocol.get("m3snet-derain").score(target, target)
+    assert scores["ssim"] == pytest.approx(1)
+    assert scores["psnr"] == protocol.IDENTICAL
+
+
 def test_an_alignment_that_leaves_the_picture_is_no_score(target, monkeypatch):
     monkeypatch.setattr(aligned, "align", lambda output, _: (output, torch.zeros_like(output[:1])))
     with pytest.raises(InputError, match="the alignment led out of the picture"):
