@@ -96,6 +96,10 @@ def test_alpha_follows_the_size() -> None:
     back = image.like(picture, torch.nn.functional.interpolate(picture.pixels[None], scale_factor=2)[0])
     assert back.shape == (12, 8, 4)
     assert (back[..., 3] == 200).all()
+    edge = image.Picture(torch.zeros(3, 4, 6), alpha=torch.tensor([0.0, 1.0]).repeat_interleave(3).expand(1, 4, -1))
+    alpha = edge.with_pixels(torch.zeros(3, 8, 12)).alpha
+    assert alpha is not None
+    assert (float(alpha.min()), float(alpha.max())) == (0, 1)  # cubics overshoot
 
 
 @pytest.mark.parametrize(

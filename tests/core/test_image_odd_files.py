@@ -59,6 +59,16 @@ def test_a_tag_of_an_odd_type_does_not_keep_a_picture_from_being_turned(
     assert np.array_equal(only(tmp_path / f"a{suffix}").samples, np.asarray(ImageOps.exif_transpose(stored)))
 
 
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_the_limit_counts_all_frames_of_an_animation(kind: str) -> None:
+    file = io.BytesIO()
+    pages = [Image.new("RGB", (20, 20), (90 * number, 0, 0)) for number in range(3)]
+    pages[0].save(file, kind, save_all=True, append_images=pages[1:])
+    assert decode.decode(file.getvalue(), max_pixels=1200)[0] == 3
+    with pytest.raises(InputError, match=r"0\.0012 megapixels, the limit is 0\.001199"):
+        decode.decode(file.getvalue(), max_pixels=1199)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_the_limit_counts_pixels_and_not_bytes(tmp_path: Path, dtype: type) -> None:
     samples = np.dstack([colours(100, 100, dtype), colours(100, 100, dtype)[..., 0]])  # with alpha

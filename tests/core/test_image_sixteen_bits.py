@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 
-from undegrade.core import decode, png16, tiff
+from undegrade.core import decode, exif, png16, tiff
 from undegrade.core.errors import InputError
 
 SHAPES = [(1, 1, 3), (3, 5, 1), (33, 40, 2), (40, 33, 3), (70, 83, 4)]
@@ -50,6 +51,12 @@ def test_png_filters_of_opencv(shape: tuple[int, ...], kind: int) -> None:
     assert np.array_equal(png16.decode(data.tobytes()), array)
 
 
+def test_png_tells_dots_per_inch_across_and_down() -> None:
+    chunks = exif.png_chunks(b"", b"", b"", (100.0, 200.0))
+    with Image.open(io.BytesIO(b"".join(png16.encode(samples((3, 5, 1)), chunks)))) as read:
+        assert read.info["dpi"] == pytest.approx((100, 200), abs=0.02)
+
+
 def test_png_mixed_filters_all_occur() -> None:
     array = samples((70, 83, 4))
     data = b"".join(png16.encode(array))
@@ -79,6 +86,7 @@ def test_png_interlaced(shape: tuple[int, ...]) -> None:
 
 def test_png_transparent_colour_becomes_alpha() -> None:
     array = samples((4, 5, 3))
+    array[0, 1, 0] = array[2, 3, 0]  # one channel of the colour alone is not it
     raw = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
     key = array[2, 3].astype(">u2").tobytes()
     decoded = png16.decode(png((5, 4, 16, 2, 0, 0, 0), raw, png16._chunk(b"tRNS", key)))

@@ -63,6 +63,8 @@ def test_saturation_draws_colours_away_from_a_grey_that_stays(tmp_path: Path) ->
     grey = rgb_to_ycbcr(before)[:1]
     torch.testing.assert_close(after - grey, 1.5 * (before - grey))
     torch.testing.assert_close(rgb_to_ycbcr(after)[:1], grey)
+    (most,) = Patches([Source(clean=tmp_path, saturation=(9, 9))], lambda clean, _: clean).sample(0, 0, 16)[1:]
+    assert float(most.min()) == 0  # where blue would be below
 
 
 @pytest.mark.parametrize("change", [{"grey": True}, {"strength": {"gain": 2}}, {"saturation": (1.0, 2.0)}])

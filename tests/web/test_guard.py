@@ -35,11 +35,13 @@ def ask(
     body: tuple[bytes, ...] = (b"",),
     query: str = "",
     pause: float = 0,
+    scheme: str = "http",
     **headers: str,
 ) -> tuple[int, dict[str, str], bytes]:
     given = {"host": "127.0.0.1:7860"} | {name.replace("_", "-"): value for name, value in headers.items()}
     scope = {
         "type": "http",
+        "scheme": scheme,
         "method": method,
         "path": path,
         "query_string": query.encode(),
@@ -90,7 +92,13 @@ def test_foreign_names_are_refused(host: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}, {"origin": "null"}, {"origin": "http://["}],
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"sec_fetch_site": "cross-site"},
+        {"sec_fetch_site": "same-site"},
+    ],
 )
 def test_posts_from_other_sites_are_refused(headers: dict[str, str]) -> None:
     guard = Guard(echo, Limits())
@@ -236,11 +244,25 @@ def test_token() -> None:
     status, headers, _ = ask(guard, query="token=h%C3%B6chst+geheim")
     assert (status, headers["location"]) == (303, "/")
     assert {"HttpOnly", "SameSite=Strict"} <= {part.strip() for part in headers["set-cookie"].split(";")}
+    assert "Secure" not in headers["set-cookie"]  # which browsers would not send back
+    assert ask(guard, query="token=h%C3%B6chst+geheim", scheme="https")[1]["set-cookie"].endswith("; Secure")
     cookie = headers["set-cookie"].split(";")[0]
     assert "geheim" not in cookie
     assert ask(guard, "POST", "/api/restore", cookie=cookie)[0] == 200
     assert ask(guard, cookie="undegrade_token=x")[0] == 401
     assert ask(Guard(echo, Limits(), token="abc"), authorization="Bearer abc")[0] == 200
+
+
+def test_what_a_request_says_is_text_on_the_page_that_refuses_it() -> None:
+    status, headers, body = ask(Guard(echo, Limits()), host="<script>x", accept="text/html")
+    assert (status, headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert b"&lt;script&gt;x" in body
+    assert b"<script" not in body
+
+
+def test_a_page_is_asked_for_by_get_where_its_head_is_wanted() -> None:
+    assert ask(Guard(echo, Limits()), "HEAD")[2].startswith(b"<html>")
+    assert ask(Guard(echo, Limits()), "HEAD", "/api/tasks")[2] == b"0"
 
 
 def test_no_web_sockets() -> None:
