@@ -177,8 +177,8 @@ def convert(checkpoint: str | Path, output: str | Path, **fields: Any) -> Path:
     from undegrade.weights.convert import convert as write
 
     if task := fields.get("task"):
-        fields["task"] = tasks.get(task).name
-    return write(checkpoint, output, **fields)
+        fields["task"] = tasks.get(task).name  # a wrong one is told before the file is read
+    return write(checkpoint, output, known_as=lambda name: tasks.get(name).name, **fields)
 
 
 def evaluate(task: str, **settings: Any) -> EvalReport:

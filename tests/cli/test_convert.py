@@ -61,3 +61,16 @@ def test_a_file_that_only_looks_like_the_card_is_kept(tmp_path):
     convert("denoising_fast", tmp_path / "copy.safetensors")
     convert("denoising_fast", tmp_path / "copy.safetensors", title="again")
     assert "again" in (tmp_path / "copy.toml").read_text("utf-8")
+
+
+def test_the_checkpoint_of_a_run_says_its_task(tmp_path):
+    """By whatever name its recipe says it; what is asked for goes before."""
+    net = create_network("chair", "chair_small")
+    recipe = {"task": "dehaze", "network": "chair", "preset": "chair_small"}
+    torch.save({"model": net.state_dict(), "recipe": recipe}, tmp_path / "last.pt")
+    for asked, task in ((), "dehazing"), (("-t", "derain"), "deraining"):
+        out = tmp_path / f"{task}.safetensors"
+        assert cli.run(["convert", str(tmp_path / "last.pt"), "-o", str(out), *asked]) == 0
+        assert WeightsCard.from_toml(out.with_suffix(".toml").read_text("utf-8")).task == task
+    torch.save({"model": net.state_dict(), "recipe": recipe | {"task": 5}}, tmp_path / "last.pt")
+    assert cli.run(["convert", str(tmp_path / "last.pt"), "-o", str(tmp_path / "odd.safetensors")]) == 0

@@ -138,7 +138,7 @@ def test_chain_by_names(own, monkeypatch):
         (None, {"task": ""}, UsageError, "task='': an empty name"),
         (None, {"weights": ""}, UsageError, "weights='': an empty name"),
         ("denoise", {"backend": 5}, UnknownNameError, "unknown backend '5': there are"),
-        (["denoise", "derain"], {}, UsageError, r"what=\['denoise', 'derain'\]: .*'derain,denoise'"),
+        (["denoise", "derain"], {}, UsageError, r"what=\['denoise', 'derain'\]: .*'denoise,derain'"),
         (None, {"task": ["denoise"]}, UsageError, r"task=\['denoise'\]"),
         (None, {"weights": 5}, UsageError, "weights=5: give a name"),
         ("mine_rain", {"dtype": "int8"}, UsageError, "dtype=int8"),

@@ -88,7 +88,7 @@ def _meaning(
     """(several tasks, one task, weights): exactly one of the first two may be given by ``what``."""
     for name, value in (("what", what), ("weights", weights), ("task", task)):
         if not (value is None or isinstance(value, str) or (isinstance(value, PathLike) and name != "task")):
-            raise UsageError(f"{name}={value!r}: give a name; several tasks as one text, 'derain,denoise'")
+            raise UsageError(f"{name}={value!r}: give a name; several tasks as one text, 'denoise,derain'")
         if value == "" and name != "what":
             raise UsageError(f"{name}='': an empty name: leave it out, or give one of undegrade list tasks or weights")
     words = [word.strip() for word in task.split(",")] if task else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ def convert(
     task: str = "",
     *,
     dtype: torch.dtype = torch.float32,
+    known_as: Callable[[str], str] = str,
     **fields: Any,
 ) -> Path:
     """Write the network in ``checkpoint`` to ``output`` (.safetensors) and return the path of its card.
@@ -33,8 +35,9 @@ def convert(
         checkpoint: any file that ``load_network`` reads.
         output: the file to write; the card lies beside it with suffix ``.toml``, and inside it.
         network, preset: what the file is for, where names and shapes do not tell.
-        task: the task that the weights serve.
+        task: the task that the weights serve; left out, as the card or the training's recipe inside says.
         dtype: storage type; float32 keeps every value.
+        known_as: turns any name of a task, of which a recipe may say one, into the one that cards say.
         **fields: further card entries (title, licence, origin, parameters, ...). What is not given here is taken over
             from the card of ``checkpoint``, if it has one.
 
@@ -65,6 +68,7 @@ def convert(
         presets = (name for name, config in loaded.spec.presets.items() if config == loaded.config)
         origin = f"converted from {printable(Path(checkpoint).name)}"
         said = {"preset": next(presets, None), "padding": loaded.spec.official_padding, "origin": origin}
+        task = task or (known_as(loaded.task) if loaded.task else "")
     if preset is not None:
         said["preset"] = preset
     return pack(loaded.module, loaded.spec.name, loaded.config, task, output, dtype=dtype, **{**said, **fields})

@@ -42,7 +42,8 @@ SMALL = 1 << 22
 class Loaded:
     """A network in eval mode with everything known about it; ``card`` is None for files that carry none.
 
-    ``path`` is the file that holds the entries.
+    ``path`` is the file that holds the entries, ``task`` what they are for, as the card or else the recipe of the
+    training says, by any name of the task; empty where neither does.
     """
 
     module: nn.Module
@@ -50,6 +51,7 @@ class Loaded:
     config: Any
     card: WeightsCard | None
     path: Path
+    task: str = ""
 
 
 def load_network(
@@ -107,7 +109,8 @@ def open_weights(
         _fill(module, checkpoint.entries, str(path))
     if local_train_size is not None:
         module = _localise(module, spec, local_train_size)
-    return Loaded(module.eval(), spec, config, card, path)
+    said = card.task if card is not None else checkpoint.recipe.get("task")
+    return Loaded(module.eval(), spec, config, card, path, said if isinstance(said, str) else "")
 
 
 def build(spec: Spec, config: Any) -> nn.Module:
