@@ -88,6 +88,30 @@ def test_exact_name_wins_over_the_rule(touch):
     assert pairs[0].target.name == "7_1.png"
 
 
+@pytest.mark.parametrize(
+    ("name", "inputs"),
+    [
+        ("before-last-underscore", ["img_1.png", "img_2.png"]),
+        ("before-underscore", ["img_1.png", "img_2.png"]),
+        ("without-scale", ["birdx2.png", "birdx4.png"]),
+        ("without-side", ["blur_1.png", "gt_1.png"]),
+    ],
+)
+def test_equal_names_are_no_partner_of_others(touch, name, inputs):
+    """Where one of the targets is missing, its input has none: it does not get another one's."""
+    folders = touch("in", *inputs), touch("gt", *inputs)
+    assert [pair.target.name for pair in pair_folders(*folders, name)] == inputs
+    (folders[1] / inputs[1]).unlink()
+    with pytest.raises(UsageError, match=rf"first '{inputs[1]}' \(nothing of that name in .* rule {name}\)"):
+        pair_folders(*folders, name)
+
+
+def test_several_answers_name_the_rule(touch):
+    folders = touch("in", "img_1.png", "img_2.png"), touch("gt", "img_1.png", "img_3.png")
+    with pytest.raises(UsageError, match=r"'img_2' is claimed by img_1\.png and img_3\.png under .* before-underscore"):
+        pair_folders(*folders, "before-underscore")
+
+
 def test_own_key_function(touch):
     pairs = pair_folders(touch("in", "X-a.png"), touch("gt", "Y-a.png"), lambda name: name.split("-")[1])
     assert pairs[0].target.name == "Y-a.png"

@@ -151,7 +151,9 @@ def match(
     Args:
         inputs, targets: (path below the folder without suffix, file) of either side.
         key: made into a key on both sides; a target that answers to its plain name too is found under both,
-            so ``1400_1`` finds a target called ``1400_1`` before one called ``1400``. None pairs by position.
+            so ``1400_1`` finds a target called ``1400_1`` before one called ``1400``. A target that is called as one
+            input serves no other input whose key merely is the same: ``img_1`` is not what ``img_2`` should look
+            like. None pairs by position.
     """
     if key is None:
         both = min(len(inputs), len(targets))
@@ -159,7 +161,9 @@ def match(
         lonely, childless = (tuple(file for _, file in side[both:]) for side in (inputs, targets))
         return Matching(pairs, lonely, childless, uneven=len(inputs) != len(targets))
     plain = _by_key(targets, lambda name: name)
-    keyed = _by_key(targets, key)
+    names = {name for name, _ in inputs}
+    namesakes = {file for name, file in targets if name in names}
+    keyed = {name: files for name, files in _by_key(targets, key).items() if not namesakes.issuperset(files)}
     found: list[Pair] = []
     lonely_inputs: list[Path] = []
     # By identity: under a rule that does not fit, thousands of inputs meet the same thousands of files.
@@ -227,13 +231,17 @@ def pair_folders(
         raise InputError(f"no pictures in '{inputs}': known suffixes are {' '.join(sorted(SUFFIXES))}")
     if matching.uneven:
         raise UsageError(uneven(matching))
+    by = f"the pairing rule {key}" if isinstance(key, str) else "this pairing rule"
     if matching.lonely_inputs:
         first, count = matching.lonely_inputs[0], len(matching.lonely_inputs)
         raise UsageError(
-            f"{count} of the inputs have no target, first '{first.name}' (nothing of that name in '{targets}'): "
-            "undegrade data check lists them; another pairing rule may fit"
+            f"{count} of the inputs have no target, first '{first.name}' (nothing of that name in '{targets}' "
+            f"by {by}): undegrade data check lists them; another pairing rule may fit"
         )
     if matching.ambiguous:
         name, files = next(iter(matching.ambiguous.items()))
-        raise UsageError(f"'{name}' is claimed by {listed([file.name for file in files])}: keep one file for each name")
+        raise UsageError(
+            f"'{name}' is claimed by {listed([file.name for file in files])} under {by}: keep one file for each name, "
+            "or choose a rule that tells them apart"
+        )
     return list(matching.pairs)
