@@ -22,6 +22,15 @@ GREY = b"\0" * 16 + b"GRAY" + b"\0" * 108
 """As much of a profile as is looked at."""
 
 
+def with_chunks(png: bytes, chunks: dict[bytes, bytes]) -> bytes:
+    """The PNG file with further chunks behind its header."""
+    added = b"".join(
+        struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
+        for kind, held in chunks.items()
+    )
+    return png[:33] + added + png[33:]
+
+
 def only(path: Path) -> Frame:
     (frame,) = decode.decode(path)[1]
     return frame
@@ -235,15 +244,42 @@ def test_a_profile_for_other_channels_is_left_out_and_told() -> None:
         ({b"gAMA": struct.pack(">I", 100_000)}, True),  # linear light
         ({b"gAMA": struct.pack(">I", 45_455)}, False),
         ({b"sRGB": b"\0", b"gAMA": struct.pack(">I", 100_000)}, False),
+        ({b"cICP": bytes([9, 16, 0, 1]), b"gAMA": struct.pack(">I", 100_000)}, False),
         ({}, False),
     ],
 )
 def test_a_gamma_that_is_left_out_is_told(dtype: type, chunks: dict[bytes, bytes], told: bool) -> None:
-    plain = encode.encode([Frame(colours(dtype=dtype))], "PNG")
-    added = b"".join(
-        struct.pack(">I", len(held)) + kind + held + struct.pack(">I", zlib.crc32(kind + held))
-        for kind, held in chunks.items()
-    )
-    (frame,) = decode.decode(plain[:33] + added + plain[33:])[1]  # behind the header
+    (frame,) = decode.decode(with_chunks(encode.encode([Frame(colours(dtype=dtype))], "PNG"), chunks))[1]
     assert np.array_equal(frame.samples, colours(dtype=dtype))
     assert any("gamma chunk (1) is left out" in note for note in frame.notes) == told
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_what_names_the_colours_comes_through_or_is_told(dtype: type) -> None:
+    """Pillow drops the chunk cICP; without it, a picture of BT.2100 is shown as sRGB."""
+    named = bytes([9, 16, 0, 1])
+    held = Metadata(xmp=b"<x/>")
+    (frame,) = decode.decode(with_chunks(encode.encode([Frame(colours(dtype=dtype), held)], "PNG"), {b"cICP": named}))[
+        1
+    ]
+    assert frame.metadata.cicp == named
+    (again,) = decode.decode(encode.encode([frame], "PNG"))[1]
+    assert (again.metadata.cicp, again.metadata.xmp) == (named, b"<x/>")
+    assert encode.left_out([frame], "PNG") == ()
+    (told,) = encode.left_out([frame], "TIFF")
+    assert "(cICP) is left out" in told
+
+
+@pytest.mark.parametrize("largest", [255, 65535])
+def test_a_colour_map_of_eight_bits_is_not_black(tmp_path: Path, largest: int) -> None:
+    """TIFF says 16 bits, old programs wrote 8."""
+    plain = Image.fromarray(colours()).quantize(16)
+    plain.save(tmp_path / "a.tif")
+    data = (tmp_path / "a.tif").read_bytes()
+    with Image.open(tmp_path / "a.tif") as file:
+        numbers = file.tag_v2[320]
+    stored = struct.pack(f"<{len(numbers)}H", *numbers)
+    assert stored in data
+    scaled = struct.pack(f"<{len(numbers)}H", *(number // 256 * (largest // 255) for number in numbers))
+    (tmp_path / "a.tif").write_bytes(data.replace(stored, scaled))
+    assert np.array_equal(only(tmp_path / "a.tif").samples, np.asarray(plain.convert("RGB")))

@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageCms, ImagePalette, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from undegrade.core import exif, png16, tiff
 from undegrade.core.alone import ALONE
@@ -217,6 +217,10 @@ def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: in
     """The frame with this index, counted from ``first``, of ``count`` in the file."""
     if first + index or count > 1:
         image.seek(first + index)
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode in ("P", "PA"):
+        colours = image.tag_v2[tiff.COLOUR_MAP]
+        if max(colours) <= 255:  # written as if they had 8 bits, where TIFF says 16: Pillow would make black of them
+            image.palette = ImagePalette.raw("RGB;L", bytes(colours))
     for name in {"xmp", "icc_profile"} & set(image.info):  # Pillow itself fails on other types than bytes
         image.info[name] = _raw(image.info[name])
     frame = from_pil(image)
@@ -225,7 +229,7 @@ def _by_pillow(image: Image.Image, notes: tuple[str, ...], count: int, index: in
 
 def _open(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=[name for name in READABLE if name in pillow_formats()])
+        image = Image.open(io.BytesIO(data), formats=[name for name in READABLE if name in pillow_formats()])
     except UnidentifiedImageError as error:
         phone = data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim", b"ftypheis")
         if phone and "HEIF" not in pillow_formats():
@@ -239,6 +243,9 @@ def _open(data: bytes) -> Image.Image:
                 ) from error
         what = "not a picture of a kind that is read (PNG, JPEG, WebP, TIFF, AVIF, BMP, GIF)" if data else "is empty"
         raise InputError(what) from error
+    if image.format == "PNG" and (coding := png16.coding(data)):
+        image.info["cicp"] = coding
+    return image
 
 
 @cache
@@ -258,8 +265,8 @@ def _metadata(image: Image.Image, notes: list[str], turned: int) -> Metadata:
     block = exif.of_image(image, turned)
     if block is None:
         notes.append("the EXIF block is damaged and is left out")
-    gamma = info.get("gamma", SRGB_GAMMA)  # of a PNG file; a profile and the chunk for sRGB go before it
-    if abs(gamma - SRGB_GAMMA) > 0.01 and not {"icc_profile", "srgb"} & set(info):
+    gamma = info.get("gamma", SRGB_GAMMA)  # of a PNG file; whatever else tells of colours goes before it
+    if abs(gamma - SRGB_GAMMA) > 0.01 and not {"icc_profile", "srgb", "cicp"} & set(info):
         notes.append(
             f"the gamma chunk ({gamma:g}) is left out, so the result is shown as sRGB: convert it to sRGB first"
         )
@@ -279,6 +286,7 @@ def _metadata(image: Image.Image, notes: list[str], turned: int) -> Metadata:
         duration=info.get("duration"),
         loop=info.get("loop"),
         quantisation=tuple(tables.get(0, ())),
+        cicp=info.get("cicp") or b"",
     )
 
 

@@ -72,6 +72,8 @@ def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
         told.append("the times of an animation are left out: TIFF holds pages, .png and .webp hold times")
     if any(frame.metadata.icc and not _fitting_icc(frame) for frame in frames):
         told.append("the colour profile is left out: it is made for other channels than the picture has")
+    if kind != "PNG" and any(frame.metadata.cicp for frame in frames):
+        told.append(f"the chunk that names the colours (cICP) is left out: {kind} has no place, .png has")
     if any(_fitting_icc(frame) and not _fitting_icc(frame, kind) for frame in frames):
         told.append(f"the colour profile, one for grey, is left out: {kind} keeps grey as RGB, .png and .tif do not")
     return tuple(told)
@@ -179,7 +181,7 @@ def _write(frames: Sequence[Frame], file: BinaryIO, kind: str) -> None:
         tags = (exif.tiff_tags(page.exif, page.icc, page.xmp, page.iptc, page.dpi) for page in told)
         tiff.write(file, zip((frame.samples for frame in frames), tags, strict=True))
     elif deep:
-        chunks = exif.png_chunks(held.exif, held.icc, held.xmp, held.dpi)
+        chunks = exif.png_chunks(held.exif, held.icc, held.xmp, held.cicp, held.dpi)
         for piece in png16.encode(first.samples.astype(np.uint16, copy=False), chunks):
             file.write(piece)
     else:
@@ -212,9 +214,12 @@ def _check(kind: str, deep: bool, alpha: bool, count: int, longest: int) -> None
 def _told(held: Metadata, kind: str) -> dict[str, Any]:
     """The metadata as Pillow's arguments of ``save``."""
     told: dict[str, Any] = {"icc_profile": held.icc, "dpi": held.dpi}
-    if kind == "PNG" and held.xmp:
+    if kind == "PNG" and (held.xmp or held.cicp):
         told["pnginfo"] = PngImagePlugin.PngInfo()
-        told["pnginfo"].add_itxt("XML:com.adobe.xmp", held.xmp.decode("utf-8", "replace"))
+        if held.cicp:
+            told["pnginfo"].add(b"cICP", held.cicp)
+        if held.xmp:
+            told["pnginfo"].add_itxt("XML:com.adobe.xmp", held.xmp.decode("utf-8", "replace"))
     if kind != "BMP":
         told["exif"] = held.exif
     if kind not in ("BMP", "PNG"):

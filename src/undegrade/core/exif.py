@@ -194,9 +194,11 @@ def tiff_directory(tags: Mapping[int, Any]) -> TiffImagePlugin.ImageFileDirector
     return directory
 
 
-def png_chunks(block: bytes, icc: bytes, xmp: bytes, resolution: tuple[float, float] | None) -> dict[bytes, bytes]:
+def png_chunks(
+    block: bytes, icc: bytes, xmp: bytes, cicp: bytes, resolution: tuple[float, float] | None
+) -> dict[bytes, bytes]:
     """Everything that is told about a picture, as PNG chunks (specification, section 11.3)."""
-    chunks = {}
+    chunks = {b"cICP": cicp} if cicp else {}
     if icc:
         chunks[b"iCCP"] = b"ICC profile\0\0" + zlib.compress(icc)
     if resolution:

@@ -85,6 +85,7 @@ class Metadata:
         duration: of an animation's frame, in milliseconds.
         loop: repeats of an animation, 0 for ever.
         quantisation: the 64 numbers of a JPEG file's luma table, in any order; empty for other files.
+        cicp: of a PNG file, the four bytes that name its colours and go before a profile; empty when there are none.
     """
 
     format: str = "PNG"
@@ -97,6 +98,7 @@ class Metadata:
     duration: float | None = None
     loop: int | None = None
     quantisation: tuple[int, ...] = ()
+    cicp: bytes = b""
 
 
 @dataclass(frozen=True)

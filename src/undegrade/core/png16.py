@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from undegrade.core.errors import InputError
 
-__all__ = ["SIGNATURE", "decode", "encode", "header", "is_animation"]
+__all__ = ["SIGNATURE", "coding", "decode", "encode", "header", "is_animation"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -42,6 +42,22 @@ def is_animation(data: bytes) -> bool:
     """Whether the file holds more than one frame (specification, section 11.3.6)."""
     first = next(((kind, bytes(content[:4])) for kind, content in _chunks(data) if kind in (b"acTL", b"IDAT")), None)
     return first is not None and first[0] == b"acTL" and int.from_bytes(first[1], "big") > 1
+
+
+def coding(data: bytes) -> bytes:
+    """What the cICP chunk says: primaries, transfer, matrix and range of the colours; empty where there is none.
+
+    Pillow passes over it (specification, section 11.3.2.6). It stands before the pixels.
+    """
+    try:
+        for kind, content in _chunks(data):
+            if kind == b"IDAT":
+                break
+            if kind == b"cICP" and len(content) == 4:
+                return bytes(content)
+    except InputError:  # whoever decodes the pixels tells of the damage, if it matters to them
+        pass
+    return b""
 
 
 def decode(data: bytes) -> NDArray[np.uint16]:
