@@ -54,6 +54,18 @@ def test_a_picture_that_always_crashes_fails_alone(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.png"]
 
 
+def test_a_picture_of_which_nobody_understands_the_child_fails_alone(tmp_path: Path) -> None:
+    for name, height in (("a", 4), ("b", 9), ("c", 4)):
+        picture(tmp_path / f"in/{name}.png", size=(6, height))
+    jobs = scan.scan([tmp_path / "in"], tmp_path / "out")
+    outcomes = {
+        outcome.source.stem: outcome for outcome in engines.run(jobs, partial(Negative, babbling=9), engine="isolated")
+    }
+    assert outcomes["b"].error.endswith("b.png: the process that restores it said what cannot be read, 3 times")
+    assert (outcomes["a"].status, outcomes["c"].status) == ("done", "done")
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["a.png", "c.png"]
+
+
 def test_children_where_the_system_lacks_signals_and_forks(tmp_path: Path) -> None:
     code = (
         "import functools, multiprocessing.context, signal, time\n"

@@ -14,6 +14,7 @@ import pytest
 av = pytest.importorskip("av")
 
 from undegrade.core.errors import InputError, UsageError  # noqa: E402
+from undegrade.inference.pieces import Pieces  # noqa: E402
 from undegrade.inference.video import PIECE, restore_video, target_of, targets_of  # noqa: E402
 
 RATE = Fraction(30000, 1001)
@@ -200,13 +201,30 @@ def test_a_stopped_run_leaves_no_file_open(tmp_path: Path) -> None:
     assert not [file for file in Path("/proc/self/fd").iterdir() if str(tmp_path) in os.path.realpath(file)]
 
 
-def test_a_piece_that_a_power_cut_damaged_is_done_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", ["00000.json", "00000.mp4"])
+def test_a_piece_that_a_power_cut_damaged_is_done_again(tmp_path: Path, damaged: str) -> None:
     source = clip(tmp_path / "clip.mp4")
     with pytest.raises(KeyboardInterrupt):
         restore_video(source, tmp_path / "out.mp4", Darker(stop_after=PIECE + 3))  # type: ignore[arg-type]
-    (tmp_path / ".out.mp4.parts/00000.json").write_bytes(b"")
+    (tmp_path / ".out.mp4.parts" / damaged).write_bytes(b"")
     made = restore_video(source, tmp_path / "out.mp4", Darker())  # type: ignore[arg-type]
     assert (made.resumed, made.frames) == (0, FRAMES)
+
+
+def test_the_disk_has_a_piece_before_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces, kept = Pieces(tmp_path / "out.mp4", "work"), list[bytes]()
+
+    def sync(file: int) -> None:
+        assert not pieces.path(0, ".json").exists()
+        kept.append(os.pread(file, 100, 0))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pieces.writing() as part:
+        part.write_bytes(b"frames")
+        pieces.stamps.append([0, 1])
+    assert kept == [b"frames", b"[0, 1]"]
+    assert pieces.path(0, ".json").exists()
+    pieces.leave(done=True)
 
 
 def test_a_note_that_a_power_cut_damaged_starts_anew(tmp_path: Path) -> None:

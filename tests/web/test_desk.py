@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from fakes import fake, order
 from undegrade.web import desk as desks
 from undegrade.web.desk import BusyError, Desk
 from undegrade.web.limits import Limits
+from undegrade.web.worker import Answer, Order
 
 
 @pytest.fixture
@@ -103,3 +105,25 @@ def test_what_never_ends_is_given_up(tmp_path: Path) -> None:
     assert hanging.future.result(60).status == "late"
     assert next_one.future.result(60).status == "done"
     desk.close()
+
+
+def test_among_many_pictures_errors_begin_with_the_name(tmp_path: Path) -> None:
+    pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
+    from undegrade.web.panel import Panel
+
+    class Refuses:
+        """In place of the desk."""
+
+        def submit(self, order: Order) -> desks.Job:
+            job = desks.Job(order)
+            job.answer(Answer("refused", f"{desks.ITS_PICTURE}the file is damaged"))
+            return job
+
+    async def last(paths: list[str]) -> str:
+        panel = Panel(Refuses(), Limits(), tmp_path)  # type: ignore[arg-type]
+        states = [state async for state in panel._restore_all(paths, {"task": "denoise"}, ("visitor", "many"))]
+        return str(states[-1].status)
+
+    told = asyncio.run(last(["in/first.png", "in/second.png"]))
+    assert "first.png: the file is damaged" in told
+    assert "second.png: the file is damaged" in told

@@ -34,6 +34,9 @@ WINDOW = 3
 SHRINKS = 3
 """How often a job whose child was killed is tried with tiles of a quarter of the memory."""
 
+KINDS = ("outcome", "progress", "info", "error")
+"""First words of what a child says."""
+
 Make = Callable[[], Restores]
 
 
@@ -152,6 +155,7 @@ class _Child:
     def __init__(self, make: Make, settings: dict[str, Any], shrink: int = 0) -> None:
         context = _context()
         self._pipe, theirs = context.Pipe()
+        self._babbled = False
         self._process = context.Process(target=_work, args=(theirs, make, settings, shrink), daemon=True)
         self._process.start()
         theirs.close()
@@ -165,10 +169,19 @@ class _Child:
         """The next message.
 
         Raises:
-            EOFError, OSError: the child is dead.
+            EOFError, OSError: the child is dead, or ended here because nobody can read what it says.
             UndegradeError: the restorer could not be made.
         """
-        message = self._pipe.recv()
+        try:
+            message = self._pipe.recv()
+            if message[0] not in KINDS:
+                raise ValueError(message[0])
+        except (EOFError, OSError):
+            raise
+        except Exception as error:  # unpickling raises nearly anything; of such a process nothing is to be trusted
+            self._babbled = True
+            self._process.kill()
+            raise EOFError from error
         if message[0] == "error":
             raise raised(*message[1:])
         return message
@@ -176,6 +189,8 @@ class _Child:
     def reason(self) -> str:
         """Why the child has died, in words."""
         self._process.join()
+        if self._babbled:
+            return "said what cannot be read"
         code = self._process.exitcode or 0
         with suppress(ValueError):
             name = signal.Signals(-code).name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -62,7 +63,11 @@ class Pieces:
         # What a power cut damaged is done again.
         with suppress(OSError, ValueError):
             while True:
-                self.stamps.append(json.loads(self.path(len(self.stamps), ".json").read_text(encoding="utf-8")))
+                number = len(self.stamps)
+                stamps = json.loads(self.path(number, ".json").read_text(encoding="utf-8"))
+                if not self.path(number, ".mp4").stat().st_size:
+                    break
+                self.stamps.append(stamps)
 
     @property
     def frames(self) -> int:
@@ -86,4 +91,7 @@ class Pieces:
         yield self.path(number, ".mp4")
         part = self.path(number, ".part")
         part.write_text(json.dumps(self.stamps[number]), encoding="utf-8")
+        for written in (self.path(number, ".mp4"), part):  # renaming alone does not promise that the disk has them
+            with written.open("r+b") as file:
+                os.fsync(file.fileno())
         part.replace(self.path(number, ".json"))

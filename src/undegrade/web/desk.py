@@ -20,7 +20,7 @@ from undegrade.core.errors import UndegradeError
 from undegrade.web.limits import Limits
 from undegrade.web.worker import READY, Answer, Order, work
 
-__all__ = ["BusyError", "Desk", "Job"]
+__all__ = ["ITS_PICTURE", "BusyError", "Desk", "Job"]
 
 GRACE = 2.0
 """Seconds that a cancelled worker gets to stop between two tiles before its process is ended."""
@@ -28,6 +28,8 @@ START = 120.0
 """Seconds for a worker process to start."""
 TICK = 0.25
 GOING = Answer("stopped", "the server is going down")
+ITS_PICTURE = "the picture: "
+"""How errors begin instead of with the place of the file; among many pictures, its own name stands there."""
 NO_WORKER = Answer("broken", "no process can be started for the restoration: try again later")
 
 
@@ -239,5 +241,5 @@ def _named(answer: Answer, order: Order) -> Answer:
         return answer
     line = answer.error.replace(WAY_OUT, "this server takes no larger ones")
     for path in (order.source, order.source.parent, order.output):
-        line = line.replace(f"{path}: ", "the picture: ").replace(str(path), Path(path).name)
+        line = line.replace(f"{path}: ", ITS_PICTURE).replace(str(path), Path(path).name)
     return replace(answer, error=line)

@@ -21,7 +21,7 @@ from undegrade.core.errors import UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.web.cards import bar, batch_progress, hint, listed, progress, seconds, sentence, told, trouble
 from undegrade.web.choice import Choice, button
-from undegrade.web.desk import BusyError, Desk, Job
+from undegrade.web.desk import ITS_PICTURE, BusyError, Desk, Job
 from undegrade.web.limits import Limits
 from undegrade.web.wish import Wish, make_wish
 from undegrade.web.worker import Order
@@ -192,7 +192,7 @@ class Panel:
                     done.append((_target_name(path, answer.path), answer.path))
                     run.files.append(answer.path)
                 else:
-                    lines.append(f"{Path(path).name}: {answer.error}")
+                    lines.append(f"{Path(path).name}: {answer.error.removeprefix(ITS_PICTURE)}")
             archive = await asyncio.to_thread(_zipped, done, self.folder) if done else None
         except OSError as error:
             lines.append(f"The zip file cannot be written ({error.strerror}).")
