@@ -335,16 +335,29 @@ def test_unknown_suffix_is_a_usage_error(tmp_path: Path) -> None:
         image.save(image.read(colours()), tmp_path / "a.gif")
 
 
-def test_too_wide_or_too_talkative_for_a_format(tmp_path: Path) -> None:
+def test_too_wide_for_a_format(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="WEBP holds 16383 pixels a side"):
         image.save(image.read(np.zeros((1, 20_000, 3), np.uint8)), tmp_path / "a.webp")
-    exif = Image.Exif()
-    exif[270] = "x" * 70_000
-    frame = Frame(colours(), Metadata(exif=exif.tobytes()))
-    with pytest.raises(InputError, match="JPEG cannot hold"):
-        encode.write([frame], tmp_path / "a.jpg")
-    encode.write([frame], tmp_path / "a.png")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("tag", "name"), [(270, "ImageDescription"), (37500, "MakerNote")])
+def test_exif_too_long_for_jpeg_costs_its_longest_tags_alone(tmp_path: Path, tag: int, name: str) -> None:
+    """The work that was done is not lost for it."""
+    entries, long = Image.Exif(), "x" * 70_000
+    entries[272] = "camera"
+    entries[0x8769] = {36867: "2020:01:01 00:00:00"} | ({tag: long.encode()} if tag == 37500 else {})
+    if tag == 270:
+        entries[tag] = long
+    frame = Frame(colours(), Metadata(exif=entries.tobytes()))
+    encode.write([frame], tmp_path / "a.jpg")
+    with Image.open(tmp_path / "a.jpg") as file:
+        kept = file.getexif()
+        assert (kept[272], dict(kept.get_ifd(0x8769))) == ("camera", {36867: "2020:01:01 00:00:00"})
+        assert tag not in kept
+    (told,) = encode.left_out([frame], "JPEG")
+    assert told == f"of EXIF, {name} is left out: too long for JPEG, .png and .tif hold it"
+    assert encode.left_out([frame], "PNG") == ()
 
 
 def test_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -644,3 +657,12 @@ def test_times_that_pages_do_not_hold_are_told() -> None:
         "the times of an animation are left out: TIFF holds pages, .png and .webp hold times",
     )
     assert encode.left_out([frame], "PNG") == ()
+
+
+def test_exif_of_many_long_tags_is_left_out_of_jpeg(tmp_path: Path) -> None:
+    entries = Image.Exif()
+    entries[0x8769] = {tag: b"x" * 5_000 for tag in range(50_000, 50_100)}
+    frame = Frame(colours(), Metadata(exif=entries.tobytes()))
+    encode.write([frame], tmp_path / "a.jpg")
+    assert image.read(tmp_path / "a.jpg").metadata.exif == b""
+    assert encode.left_out([frame], "JPEG")[0].startswith("of EXIF, everything is left out")

@@ -318,7 +318,7 @@ def test_the_clean_pictures_are_not_overwritten(folder: Path) -> None:
 
 @pytest.mark.parametrize("task", [name for name in undegrade.list_tasks() if tasks.get(name).degrade])
 def test_tiny_pictures_are_degraded_or_refused(task: str) -> None:
-    for size in ((1, 1), (2, 40)):
+    for size in ((1, 1), (1, 7), (7, 1), (2, 40)):
         with contextlib.suppress(InputError):
             assert api.degrade(np.full((*size, 3), 90, np.uint8), task).size
 

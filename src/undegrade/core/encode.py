@@ -24,6 +24,8 @@ from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
 
 __all__ = ["check_fits", "encode", "format_of", "left_out", "parts", "to_pil", "write", "write_beside"]
 
+LONGEST_EXIF = 65533
+"""Bytes of a block that one segment of a JPEG file takes."""
 LONGEST_XMP = 65504
 """Bytes of a packet that one segment of a JPEG file takes."""
 
@@ -66,6 +68,9 @@ def left_out(frames: Iterable[Frame], kind: str) -> tuple[str, ...]:
     if captions and kind != "TIFF" and not (kind == "JPEG" and all(map(exif.iptc_segment, captions))):
         why = "too long for JPEG, .tif holds it" if kind == "JPEG" else f"{kind} has no place, .jpg and .tif have"
         told.append(f"IPTC text (captions, keywords) is left out: {why}")
+    gone = [name for frame in frames if kind == "JPEG" for name in _exif(frame, kind)[1]]
+    if gone:
+        told.append(f"of EXIF, {', '.join(gone)} is left out: too long for {kind}, .png and .tif hold it")
     if kind == "JPEG" and any(len(frame.metadata.xmp) > LONGEST_XMP for frame in frames):
         told.append("the XMP packet is left out: too long for JPEG, .png and .tif hold it")
     if kind == "TIFF" and any(frame.metadata.duration for frame in frames):
@@ -259,12 +264,22 @@ def _image(samples: Samples) -> Image.Image:
 
 def _fitting(frame: Frame, kind: str) -> Metadata:
     """The frame's metadata as they are true of it in a file of this kind."""
+    held = frame.metadata
+    xmp = b"" if kind == "JPEG" and len(held.xmp) > LONGEST_XMP else held.xmp
+    return replace(held, icc=_fitting_icc(frame, kind), exif=_exif(frame, kind)[0], xmp=xmp, dpi=_dpi(held, kind))
+
+
+def _dpi(held: Metadata, kind: str) -> tuple[float, float] | None:
+    """The resolution, if this kind of file holds it outside EXIF."""
+    return held.dpi if held.dpi is None or max(held.dpi) <= FORMATS[kind].largest_dpi else None
+
+
+def _exif(frame: Frame, kind: str) -> tuple[bytes, tuple[str, ...]]:
+    """The EXIF block for a file of this kind, and the names of the tags that are too long for it."""
     height, width = frame.samples.shape[:2]
     held = frame.metadata
-    own = held.dpi is None or max(held.dpi) <= FORMATS[kind].largest_dpi
-    block = exif.resized(held.exif, width, height, None if own else held.dpi)
-    xmp = b"" if kind == "JPEG" and len(held.xmp) > LONGEST_XMP else held.xmp
-    return replace(held, icc=_fitting_icc(frame, kind), exif=block, xmp=xmp, dpi=held.dpi if own else None)
+    block = exif.resized(held.exif, width, height, None if _dpi(held, kind) else held.dpi)
+    return exif.shortened(block, LONGEST_EXIF) if kind == "JPEG" else (block, ())
 
 
 def _fitting_icc(frame: Frame, kind: str | None = None) -> bytes:

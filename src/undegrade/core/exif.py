@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, TiffTags
+from PIL import ExifTags, Image, TiffImagePlugin, TiffTags
 
 from undegrade.core.formats import LARGEST_DPI, Samples
 
@@ -29,6 +29,7 @@ __all__ = [
     "plausible",
     "png_chunks",
     "resized",
+    "shortened",
     "tiff_directory",
     "tiff_tags",
     "upright",
@@ -39,6 +40,8 @@ ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 EXIF_PART, GPS_PART, INTEROPERABILITY, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0x8825, 0xA005, 0xA002, 0xA003
 ACROSS = (5, 6, 7, 8)
 """Orientations in which the stored rows are columns of the picture."""
+MOST_GONE = 16
+"""Tags that are left out one by one; a block that is too long even then has none worth the time."""
 XMP, ICC, IPTC = 700, 34675, 33723
 IPTC_RESOURCE = 0x0404
 INCH, CENTIMETRE = 2, 3
@@ -170,6 +173,26 @@ def resized(block: bytes, width: int, height: int, resolution: tuple[float, floa
     if resolution:
         tags |= {X_RESOLUTION: resolution[0], Y_RESOLUTION: resolution[1], RESOLUTION_UNIT: INCH}
     return _written(tags)
+
+
+def shortened(block: bytes, most: int) -> tuple[bytes, tuple[str, ...]]:
+    """An EXIF block of at most so many bytes, and the names of the tags that had to go: the longest ones."""
+    tags, gone = _loaded(block) if len(block) > most else {}, list[str]()
+    while len(block) > most and tags:
+        parts = [tags, *(tags[part] for part in (EXIF_PART, GPS_PART) if part in tags)]
+        found = [(len(_plain(value)), tag, part) for part in parts for tag, value in part.items() if value not in parts]
+        if not found or len(gone) == MOST_GONE:
+            return b"", ("everything",)
+        _, tag, part = max(found, key=lambda entry: entry[0])
+        del part[tag]
+        gone.append(ExifTags.TAGS.get(tag, f"tag {tag}"))
+        block = _written(tags)
+    return block, tuple(gone)
+
+
+def _plain(value: Any) -> bytes | str:
+    """A tag's value, as long as it is about in a file."""
+    return value if isinstance(value, bytes | str) else repr(value)
 
 
 def tiff_tags(
