@@ -52,7 +52,7 @@ def test_png_filters_of_opencv(shape: tuple[int, ...], kind: int) -> None:
 
 
 def test_png_tells_dots_per_inch_across_and_down() -> None:
-    chunks = exif.png_chunks(b"", b"", b"", (100.0, 200.0))
+    chunks = exif.png_chunks(b"", b"", b"", b"", (100.0, 200.0))
     with Image.open(io.BytesIO(b"".join(png16.encode(samples((3, 5, 1)), chunks)))) as read:
         assert read.info["dpi"] == pytest.approx((100, 200), abs=0.02)
 
