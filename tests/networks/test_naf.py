@@ -155,6 +155,8 @@ def test_norm_as_gpus_compute_it_is_the_same(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(naf.F, "layer_norm", None)
     torch.testing.assert_close(results(), expected, rtol=1e-12, atol=1e-12)
     assert norm_by_means(norm.float(), x.detach().bfloat16()).dtype == torch.float32
+    half = norm.half()
+    assert half(x.detach().half()).dtype == torch.float16  # as the convolutions of a network in half precision need it
 
 
 @pytest.mark.parametrize(

@@ -153,3 +153,27 @@ def test_autocast_costs_the_attention_no_digits() -> None:
         assert torch.equal(pyramid.attend(query, *rest), wanted)
         layer(x.float()).sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+def test_backward_under_autocast_costs_no_digits() -> None:
+    layer, x = layer_and_input((1, 8, 10, 9))
+    query, *rest, line = layer.query(x).permute(0, 2, 3, 1).float(), *layer.float().keys_and_values(x.float())
+    inputs = [tensor.detach().requires_grad_() for tensor in (query, *rest)]
+    y = pyramid.attend(*inputs, line).square().sum()
+    wanted = torch.autograd.grad(y, inputs, retain_graph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        got = torch.autograd.grad(y, inputs)
+    assert all(map(torch.equal, got, wanted))
+
+
+@pytest.mark.parametrize("autocast", [True, False])
+def test_keys_without_energy_in_float16(autocast: bool) -> None:
+    layer, x = layer_and_input((1, 8, 9, 9))
+    with torch.no_grad():
+        layer.key[0].weight.zero_()
+        layer.key[0].bias.zero_()
+        wanted = layer(x)
+        layer, x = (layer.float(), x.float()) if autocast else (layer.half(), x.half())
+        with torch.autocast("cpu", torch.float16, enabled=autocast):
+            got = layer(x)
+    assert (got - wanted).abs().max() < 0.01 * wanted.abs().max()

@@ -46,9 +46,11 @@ def similarity(q: Tensor, k: Tensor) -> Tensor:
 
     The rows run over all pixels of the picture. On tiles the three sums come from the whole picture.
     """
+    if q.dtype in (torch.float16, torch.bfloat16):  # sums over that many pixels, and the least length, do not fit
+        with torch.autocast(q.device.type, enabled=False):
+            return similarity(q.float(), k.float()).to(q.dtype)
     if not sharing():
         return F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-2, -1)
-    q, k = (rows.to(torch.promote_types(rows.dtype, torch.float32)) for rows in (q, k))
     pixels = q.shape[-1]
     products = shared(q @ k.transpose(-2, -1) / pixels)
     lengths_q, lengths_k = (shared(rows.square().mean(-1)).sqrt() for rows in (q, k))

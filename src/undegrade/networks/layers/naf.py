@@ -114,11 +114,15 @@ class LayerNorm2d(nn.Module):
 
 
 def norm_by_means(norm: LayerNorm2d, x: Tensor) -> Tensor:
-    """``norm(x)`` by means over the channels, in float32 at least: (B, C, H, W) -> the same shape."""
+    """``norm(x)`` by means over the channels, taken in float32 at least: (B, C, H, W) -> the same shape.
+
+    In half precision only where both ``x`` and the weights are, as the next convolution then needs it.
+    """
     centred = x - x.mean(1, keepdim=True, dtype=torch.promote_types(x.dtype, torch.float32))
     length = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
     scale = (length.square() / x.shape[1] + 1e-6).rsqrt()
-    return torch.addcmul(norm.bias.view(-1, 1, 1), centred * scale, norm.weight.view(-1, 1, 1))
+    y = torch.addcmul(norm.bias.view(-1, 1, 1), centred * scale, norm.weight.view(-1, 1, 1))
+    return y.to(torch.promote_types(x.dtype, norm.weight.dtype))
 
 
 class NAFBlock(nn.Module):

@@ -99,6 +99,7 @@ class PyramidAttention(nn.Module):
 
 def patch_norm(features: Tensor) -> Tensor:
     """Length of the 3x3 patch around every pixel, at least the floor: (B, C, H, W) -> (B, 1, H, W)."""
+    features = features.to(torch.promote_types(features.dtype, torch.float32))  # the floor's square is 0 in float16
     energy = F.avg_pool2d(features.square().sum(1, keepdim=True), 3, stride=1, padding=1, divisor_override=1)
     return energy.clamp_min(NORM_FLOOR**2).sqrt()  # clamped first: the square root has no slope at zero
 
@@ -214,8 +215,9 @@ class _Attend(torch.autograd.Function):
 
             for y, both in enumerate(diagonal_box(weights_and_slopes(), line)):
                 weights, products = both.numbers[:, :, strip.inner]
+                # In place, which stays in float32 where ``backward`` is called under autocast.
                 grad_value.baddbmm_(weights.transpose(1, 2), grad[:, y, strip.columns])
-                grad_query[:, y, strip.columns] = products @ key
+                grad_query[:, y, strip.columns].baddbmm_(products, key)
                 grad_key.baddbmm_(products.transpose(1, 2), query[:, y, strip.columns])
         return grad_query, grad_key, grad_value, grad_factor, None
 
