@@ -99,6 +99,34 @@ def test_grey_pictures(name: str) -> None:
         assert network(name, colors=1)(x).shape[:2] == (1, 1)
 
 
+@pytest.mark.parametrize("name", GREY)
+@pytest.mark.parametrize("colors", [0, -1])
+def test_no_colours_are_refused(name: str, colors: int) -> None:
+    with pytest.raises(UsageError, match=f"colors={colors}: give 1 or more"):
+        config_of(name, colors=colors)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "message"),
+    [
+        ("ccnet", {"blocks": 0}, "blocks=0: give 1 or more"),
+        ("chair", {"blocks": -1}, "blocks=-1: give 1 or more"),
+        ("m3snet", {"middle_blocks": -1}, "middle_blocks=-1: give 0 or more"),
+        ("mhnet", {"num_cab": -1}, "num_cab=-1: give 0 or more"),
+        ("mhnet", {"width": 40}, "width=40: its eighth"),
+        ("mhnet2023", {"num_cab": -2}, "num_cab=-2: give 0 or more"),
+        ("pa_edsr", {"features": 0}, "features=0: give 1 or more"),
+        ("panet", {"features": -3}, "features=-3: give 1 or more"),
+        ("resunet", {"widths": (), "blocks": ()}, "one number for each level"),
+        ("resunet", {"widths": (4, -6), "blocks": (1, 1)}, "one number for each level"),
+        ("resunet", {"widths": (4, 6), "blocks": (1, -1)}, "one number for each level"),
+    ],
+)
+def test_numbers_that_no_network_can_have_are_refused(name: str, numbers: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        catalog.get(name).configure(**numbers)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_reaches_every_parameter(name: str) -> None:
     net = network(name).train()

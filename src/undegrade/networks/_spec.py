@@ -11,12 +11,23 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UnknownNameError, UsageError
 
-__all__ = ["Network", "NetworkSpec", "Shapes"]
+__all__ = ["Network", "NetworkSpec", "Shapes", "at_least"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Entry name -> shape, as found in a checkpoint."""
 
 C = TypeVar("C")
+
+
+def at_least(least: int, config: object, *names: str) -> None:
+    """Hold numbers of a config.
+
+    Raises:
+        UsageError: one of these numbers of ``config`` is below ``least``.
+    """
+    for name in names:
+        if getattr(config, name) < least:
+            raise UsageError(f"{name}={getattr(config, name)}: give {least} or more")
 
 
 class Network(Protocol):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from undegrade.core.memory import place
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
 from undegrade.networks.layers.whole import whole_mean
@@ -38,6 +38,9 @@ class CCNetConfig:
     width: int = 40
     blocks: int = 4
     colors: int = 3
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "blocks", "colors")  # the last block of a stage is what the network is about
 
 
 class GatedUnit(nn.Module):

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.inplace import add, add_product, gelu, multiply
 from undegrade.networks.layers.joint_norm import JointBatchNorm2d, processes
 from undegrade.networks.layers.mimo import MimoUNet, conv, infer_mimo, official_mimo_names
@@ -44,6 +44,9 @@ class ChairConfig:
     width: int = 32
     blocks: int = 16
     colors: int = 3
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "blocks", "colors")  # the last block of a stage is what the network is about
 
 
 class ChannelFilter(nn.Module):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.naf import LEVELS, Decoder, Encoder, NAFBlock, check_u, pad_zeros, raised, to_local, up
 from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
@@ -42,6 +42,7 @@ class M3SNetConfig:
 
     def __post_init__(self) -> None:
         check_u(self)
+        at_least(0, self, "middle_blocks")
 
 
 class Fusion(nn.Module):

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.core.errors import UsageError
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
@@ -60,6 +61,9 @@ class MHNetConfig:
 
     def __post_init__(self) -> None:
         check_u(self)
+        at_least(0, self, "num_cab")
+        if _squeezed(self.width) % 2:
+            raise UsageError(f"width={self.width}: its eighth, {self.width // 8}, is odd, and the fusions halve it")
 
 
 class SelectiveAttention(ChannelAttention):
@@ -83,6 +87,11 @@ class SelectiveAttention(ChannelAttention):
         return torch.zeros_like(powers).scatter(-1, order, powers * factors)
 
 
+def _squeezed(channels: int) -> int:
+    """Channels before the gate in a fusion of so many."""
+    return max(channels // 8, 4)
+
+
 class FeatureFusion(nn.Module):
     """AFFM: three maps are weighted per channel and added; each map's weights are a softmax over the channels.
 
@@ -92,7 +101,7 @@ class FeatureFusion(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        squeezed = max(channels // 8, 4)
+        squeezed = _squeezed(channels)
         self.squeeze = nn.Conv2d(channels, squeezed, 1, bias=False)
         self.expand = nn.ModuleList(nn.Conv2d(squeezed // 2, channels, 1, bias=False) for _ in range(3))
         self.window: Window | None = None

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.naf import LEVELS, EncoderDecoder, LayerNorm2d, check_u, gate, pad_zeros
@@ -53,6 +53,7 @@ class MHNet2023Config:
 
     def __post_init__(self) -> None:
         check_u(self)
+        at_least(0, self, "num_cab")
         if self.width % 4:
             raise UsageError(f"width={self.width}: give a multiple of 4")
         if self.n_feat < 2 or self.n_feat % 2:

@@ -15,8 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.local_pool import window_at
 from undegrade.networks.layers.naf import NAFBlock
 
@@ -40,9 +39,7 @@ class NAFSRConfig:
     colors: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "scale", "colors"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}: give 1 or more")
+        at_least(1, self, "width", "blocks", "scale", "colors")
 
 
 class NAFSR(nn.Module):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.edsr import (
     ResidualBlock,
     attention_names,
@@ -46,6 +46,7 @@ class PanetConfig:
 
     def __post_init__(self) -> None:
         check_trunk(self)
+        at_least(1, self, "colors")
 
 
 class PANet(nn.Module):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.inplace import add
 
 __all__ = ["SPEC", "ResUNet", "ResUNetConfig"]
@@ -43,11 +43,9 @@ class ResUNetConfig:
     def __post_init__(self) -> None:
         for name in ("widths", "blocks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))  # recipes and cards hold lists
-        if len(self.widths) != len(self.blocks) or not all(self.widths):
+        if len(self.widths) != len(self.blocks) or min(self.widths, default=0) < 1 or min(self.blocks) < 0:
             raise UsageError(f"widths={self.widths}, blocks={self.blocks}: give both one number for each level")
-        for name in ("shuffle", "colors"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name}={getattr(self, name)}: give 1 or more")
+        at_least(1, self, "shuffle", "colors")
 
     @property
     def multiple(self) -> int:

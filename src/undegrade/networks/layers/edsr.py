@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from undegrade.core.errors import UsageError
+from undegrade.networks._spec import at_least
 
 __all__ = ["ResidualBlock", "TrunkConfig", "attention_names", "block_names", "check_trunk", "conv", "official_blocks"]
 
@@ -36,6 +37,7 @@ def check_trunk(config: TrunkConfig) -> None:
     Raises:
         UsageError: a number that no such network can have.
     """
+    at_least(1, config, "features")
     if config.blocks < 2 or config.blocks % 2:
         raise UsageError(f"blocks={config.blocks}: an even number from 2, half of them on either side of the attention")
     if not 1 <= config.reduction <= config.features:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
 from undegrade.core.memory import place
+from undegrade.networks._spec import at_least
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
 from undegrade.networks.layers.naf_strips import in_strips, raised_in_strips, suits
@@ -51,6 +52,10 @@ class UConfig(Protocol):
     @property
     def dec_blocks(self) -> tuple[int, ...]:
         """Blocks of each decoder level, deepest first."""
+
+    @property
+    def colors(self) -> int:
+        """Channels of the picture."""
 
 
 def gate(x: Tensor) -> Tensor:
@@ -252,6 +257,7 @@ def check_u(config: UConfig) -> None:
         object.__setattr__(config, name, counts)
         if len(counts) != LEVELS or min(counts) < 0:
             raise UsageError(f"{name}={counts}: give one count of 0 or more for each of the {LEVELS} levels")
+    at_least(1, config, "colors")
     if config.width < 2 or config.width % 2:
         raise UsageError(f"width={config.width}: give an even number of 2 or more")
 
