@@ -226,6 +226,9 @@ def _recognise(path: Path, shapes: Mapping[str, tuple[int, ...]], wish: _Wish) -
             if _is_ours(spec, config, shapes):
                 return spec, config
     if wish.network:
+        others = [name for name, spec in catalog.entries().items() if _inferred(spec, shapes) is not None]
+        if others:
+            raise WeightsError(f"{path}: weights of {others[0]}, not of {wish.network}")
         return specs[0], specs[0].configure(None, **wish.numbers)
     raise _UnrecognisedError(f"{path}: {_nearest(shapes)}")
 

@@ -136,7 +136,7 @@ def infer_mimo(shapes: Mapping[str, tuple[int, ...]]) -> MimoShape | None:
     """Width, blocks per stage and colours from official names and shapes; None when the skeleton is another."""
     stem = shapes.get("feat_extract.0.main.0.weight", ())
     blocks = {int(name.split(".")[3]) for name in shapes if name.startswith("Encoder.0.layers.")}
-    if len(stem) != 4 or not blocks or "SCM1.main.0.main.0.weight" not in shapes:
+    if len(stem) != 4 or not blocks or not any(name.startswith("SCM1.") for name in shapes):
         return None
     return MimoShape(width=stem[0], blocks=max(blocks) + 1, colors=stem[1])
 
