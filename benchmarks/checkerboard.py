@@ -30,7 +30,9 @@ SKIES = {
 def main() -> None:
     """A row for every weights id or file, a column for every sky."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", nargs="*", default=undegrade.list_weights())
+    parser.add_argument(
+        "weights", nargs="*", default=[name for name in undegrade.list_weights() if name != "auto_fast"]
+    )
     parser.add_argument("--task", help="of files that do not say it")
     arguments = parser.parse_args()
     print("| weights |", " | ".join(SKIES), "|\n|", "--- | " * (len(SKIES) + 1))
@@ -42,10 +44,11 @@ def grids(weights: str, task: str | None = None) -> list[float]:
     """The grid in every sky, in levels."""
     restorer = undegrade.load(weights, task=task)
     degrade = tasks.get(restorer.info["task"]).degrade
+    strength = {"scale": restorer.scale} if restorer.scale > 1 else {}
     found = []
     for name, (top, bottom) in SKIES.items():
         clean = sky(top, bottom)
-        restored = restorer(degrade(clean, generator_for(0, name)).clamp(0, 1))
+        restored = restorer(degrade(clean, generator_for(0, name), **strength).clamp(0, 1))
         found.append(255 * 10 ** (float(checkerboard(restored[None], clean[None])) / 20))
     return found
 

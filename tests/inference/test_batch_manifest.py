@@ -76,6 +76,23 @@ def test_killed_around_the_renaming(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{number}.png" for number in range(4)]
 
 
+def test_a_file_that_took_the_name_of_a_lost_result_is_not_taken_for_it(
+    batch: Callable[..., list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(job: Any, part: Path, target: Path) -> None:
+        part.replace(tmp_path / "lost")  # and stays on the disk, so that nobody gets its number
+        picture(target, 9)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("undegrade.inference.manifest.publish", killed)
+        with pytest.raises(Killed):
+            batch()
+    restorer = Counting()
+    assert [one.status for one in batch(restorer)] == ["done"] * 4
+    assert restorer.done == 4
+
+
 def test_file_numbers_beyond_63_bits(
     batch: Callable[..., list[Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
