@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from pickled_call import Bomb
 from PIL import Image
 from runs import TINY, pictures, recipe
 from torch import Tensor
@@ -177,16 +178,6 @@ def test_the_best_checkpoint_is_that_of_the_best_validation(data: Path, monkeypa
     for steps in (9, 12):  # a run that goes on remembers it
         train(recipe(data, steps=steps), runs=data, quiet=True)
         assert checkpoint.load(data / "tiny/best.pt")["step"] == 6
-
-
-class Bomb:
-    """Pickled, it is a call that makes a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def test_a_checkpoint_that_would_run_code_is_refused_and_does_not_run(data: Path) -> None:

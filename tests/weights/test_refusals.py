@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import pickle
 import struct
 import warnings
@@ -14,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from pickled_call import Bomb
 from safetensors.torch import save_file
 from torch import nn
 
@@ -25,16 +25,6 @@ from undegrade.weights.checkpoint import read
 from undegrade.weights.pack import CARD_KEY
 
 TENSORS = {"a.weight": torch.arange(2000.0), "b.weight": torch.ones(3, 3)}
-
-
-class Bomb:
-    """Pickled, it is a call that makes a file."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 class EvalBomb(Bomb):
