@@ -26,6 +26,11 @@ __all__ = [
 ]
 
 
+_PERIOD = 8
+"""Pixels after which the grid of three halvings repeats."""
+_WINDOW = 64
+
+
 def l1(output: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference."""
     return F.l1_loss(output, target)
@@ -137,17 +142,12 @@ def _over_scales(loss: Callable[[Tensor, Tensor], Tensor], outputs: Sequence[Ten
     return torch.stack(terms).sum()
 
 
-_PERIOD = 8
-"""Pixels after which the grid of three halvings repeats."""
-_WINDOW = 64
-
-
 def _windows(x: Tensor, dim: int) -> Tensor:
     """``dim`` in three: windows, the periods in each, and the pixels of a period. What fills no window is left out."""
     length = x.shape[dim]
     size = min(_WINDOW, length // _PERIOD * _PERIOD)
-    split = (length // size, size // _PERIOD, _PERIOD)
-    return x.narrow(dim, 0, length // size * size).reshape(*x.shape[:dim], *split, *x.shape[dim:][1:])
+    whole = x.narrow(dim, 0, length // size * size)
+    return torch.unflatten(whole, dim, (-1, size // _PERIOD, _PERIOD))
 
 
 def _laplacian(x: Tensor) -> Tensor:
