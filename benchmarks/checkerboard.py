@@ -16,6 +16,7 @@ import undegrade
 from undegrade import tasks
 from undegrade.engine.degrade import generator_for
 from undegrade.engine.losses import checkerboard
+from undegrade.inference.restorer import Restorer
 
 SIDE = 384
 SKIES = {
@@ -30,19 +31,18 @@ SKIES = {
 def main() -> None:
     """A row for every weights id or file, a column for every sky."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "weights", nargs="*", default=[name for name in undegrade.list_weights() if name != "auto_fast"]
-    )
+    parser.add_argument("weights", nargs="*", default=undegrade.list_weights())
     parser.add_argument("--task", help="of files that do not say it")
     arguments = parser.parse_args()
     print("| weights |", " | ".join(SKIES), "|\n|", "--- | " * (len(SKIES) + 1))
     for name in arguments.weights:
-        print(f"| {name} |", " | ".join(f"{levels:.2f}" for levels in grids(name, arguments.task)), "|", flush=True)
+        restorer = undegrade.load(name, task=arguments.task)
+        if isinstance(restorer, Restorer):  # auto has no fault of its own
+            print(f"| {name} |", " | ".join(f"{levels:.2f}" for levels in grids(restorer)), "|", flush=True)
 
 
-def grids(weights: str, task: str | None = None) -> list[float]:
+def grids(restorer: Restorer) -> list[float]:
     """The grid in every sky, in levels."""
-    restorer = undegrade.load(weights, task=task)
     degrade = tasks.get(restorer.info["task"]).degrade
     strength = {"scale": restorer.scale} if restorer.scale > 1 else {}
     found = []

@@ -29,6 +29,7 @@ __all__ = [
 _PERIOD = 8
 """Pixels after which the grid of three halvings repeats."""
 _WINDOW = 64
+"""Side of the windows: the grid is not equally strong everywhere."""
 
 
 def l1(output: Tensor, target: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ C = TypeVar("C")
 
 
 def at_least(least: int, config: object, *names: str) -> None:
-    """Hold numbers of a config.
+    """Refuses numbers of a config that no such network can have.
 
     Raises:
         UsageError: one of these numbers of ``config`` is below ``least``.
