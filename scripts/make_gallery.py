@@ -125,10 +125,10 @@ EXAMPLES: dict[str, tuple[Example, ...]] = {
         Example("chelsea", 120, 50, "heavy rain in mist", {"heavy": 1.0, "model": "mist"}, hard=True),
     ),
     "dehazing": (
-        Example("rocket", 220, 110, "light haze", {"transmission": 0.65, "airlight": 0.9}),
+        Example("rocket", 220, 110, "light haze", {"transmission": 0.65, "airlight": 0.9}, hard=True),
         Example("astronaut", 130, 20, "medium haze", {"transmission": 0.5, "airlight": 0.9}),
         Example("coffee", 200, 90, "dense haze", {"transmission": 0.2, "airlight": 0.95}, hard=True),
-        Example("chelsea", 120, 50, "no haze at all: it should stay as it is", None, hard=True),
+        Example("chelsea", 120, 50, "no haze at all; it should stay as it is", None),
     ),
     "desnowing": (
         Example("coffee", 200, 90, "light snow", {"density": 0.7, "veil": 0.0}),
@@ -218,7 +218,7 @@ def weights_table(task: str) -> list[str]:
     lines = ["| weights | network | trained for | steps |", "| --- | --- | --- | --- |"]
     cards = [undegrade.weights_card(name) for name in undegrade.list_weights(task=task)]
     for card in cards:
-        what = ", ".join(f"{key} {_words(value)}" for key, value in card.parameters.items()) or "any"
+        what = ", ".join(f"{key} {_words(value)}" for key, value in card.parameters.items()) or "any strength"
         steps = f"{card.training.steps}" if card.training and card.training.steps else ""
         lines.append(f"| `{card.id}` | `{card.preset or card.network}` | {what} | {steps} |")
     limits: dict[str, list[str]] = {}
