@@ -56,7 +56,7 @@ def judge_of(weights: Path | None) -> Judge:
 
 
 def main() -> None:
-    """Print a row of the table of `docs/tasks/auto.md`."""
+    """Print a row of the table of `docs/trials.md`."""
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("pack", type=Path, help="folder with train, train_extra, train_pairs, depth and kernels")
     words.add_argument("--weights", type=Path, help="a file instead of the one in the package")

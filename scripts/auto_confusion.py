@@ -2,7 +2,7 @@
 
 About twenty pictures of every fault, real ones and made ones, and clean ones of many kinds; `SETS` is the whole list.
 A spoilt picture counts as right when the main fault that `auto` names is its label, a clean one when nothing at all is
-found. Nothing here was trained on; `docs/tasks/auto.md` says what was changed after looks at the misses.
+found. Nothing here was trained on; `docs/trials.md` says what was changed after looks at the misses.
 """
 
 from __future__ import annotations
