@@ -238,7 +238,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     told = capsys.readouterr()
     assert told.out == ""
     assert "b.png: not a picture" in told.err
-    assert "3 files were settled before" in told.err
+    assert "3 files were dealt with before" in told.err
     picture(tmp_path / "in/b.png")
     assert cli.run([*words, "--engine", "local", "--retry-failed"]) == 0
     assert cli.run([*words, "--engine", "local"]) == 0

@@ -18,10 +18,15 @@ def command(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The .safetensors file to write; its card lies beside.")
     ],
-    network: Annotated[str | None, typer.Option(help="What the file is for; found from the names inside.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Likewise, which preset.")] = None,
+    network: Annotated[
+        str | None, typer.Option(help="The network that the file is of; default: found by the names inside.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="Its preset; default: found in the file.")] = None,
     task: Annotated[
-        str | None, typer.Option("--task", "-t", autocompletion=_complete.tasks, help="What the weights are for.")
+        str | None,
+        typer.Option(
+            "--task", "-t", autocompletion=_complete.tasks, help="What the weights take away: name or alias of a task."
+        ),
     ] = None,
     title: Annotated[str | None, typer.Option(help="One line for people.")] = None,
     licence: Annotated[str | None, typer.Option(help="Under which terms the weights may be used.")] = None,

@@ -1,4 +1,4 @@
-"""`undegrade data`: looks through data sets before training, and lays them out."""
+"""Look through data sets before training, and lay them out."""
 
 from __future__ import annotations
 

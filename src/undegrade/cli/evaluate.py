@@ -1,4 +1,4 @@
-"""`undegrade evaluate`: PSNR and SSIM per picture and on average, by a named ruler."""
+"""Score restored pictures by PSNR and SSIM, each and on average, by a named protocol."""
 
 from __future__ import annotations
 
@@ -29,10 +29,12 @@ def command(
             "--weights",
             "-w",
             autocompletion=_complete.weights,
-            help="Weights id or file; none scores the inputs themselves.",
+            help="Weights: a name or a file; default: the task's own. none: the inputs themselves are scored.",
         ),
     ] = None,
-    protocol: Annotated[str | None, typer.Option(help="Ruler; see undegrade list protocols.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="How it is measured (undegrade list protocols); default: the task's own.")
+    ] = None,
     sigma: Annotated[float | None, typer.Option(help="Noise level, 0-75.")] = None,
     quality: Annotated[int | None, typer.Option(help="JPEG quality, 1-100.")] = None,
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,

@@ -38,11 +38,10 @@ def command(
         ),
     ] = None,
     sigma: Annotated[
-        str | None, typer.Option(help="Noise level, 0-75, or auto; changes nothing with weights that are blind to it.")
+        str | None,
+        typer.Option(help="Noise level, 0-75, or auto; the shipped weights judge it themselves: see --strength."),
     ] = None,
-    quality: Annotated[
-        str | None, typer.Option(help="JPEG quality, 1-100, or auto; likewise. --strength sets how much is done.")
-    ] = None,
+    quality: Annotated[str | None, typer.Option(help="JPEG quality, 1-100, or auto; the same holds.")] = None,
     scale: Annotated[int | None, typer.Option(help="Enlargement: 2, 3 or 4.")] = None,
     pattern: Annotated[str | None, typer.Option(help="Bayer pattern: RGGB, BGGR, GRBG or GBRG.")] = None,
     settings: Annotated[
@@ -61,23 +60,37 @@ def command(
     backend: Annotated[str, typer.Option(help="torch, compile, onnx, openvino, or auto: the fastest here.")] = "torch",
     dtype: Annotated[str, typer.Option(help="auto, float32, float16 or bf16.")] = "auto",
     tile: Annotated[str, typer.Option(help="auto, none, official, or the side of the tiles in pixels.")] = "auto",
-    max_memory: Annotated[int | None, typer.Option(help="MB that one tile may take; default: what is free.")] = None,
+    max_memory: Annotated[
+        int | None,
+        typer.Option(help="MB that one tile may take; default: half of what is free, 2048 at most; of a GPU 70 %."),
+    ] = None,
     strength: Annotated[float, typer.Option(help="0 leaves the picture as it is, 1 is the full result.")] = 1.0,
     ensemble: Annotated[int, typer.Option(help="8 averages over turned and mirrored copies, 8 times as slow.")] = 1,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Folders within folders as well.")] = False,
-    skip_existing: Annotated[bool, typer.Option("--skip-existing", help="Leave out what is there already.")] = False,
-    keep_format: Annotated[bool, typer.Option("--keep-format", help="Format of the input instead of PNG.")] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave out pictures whose result is there already.")
+    ] = False,
+    keep_format: Annotated[
+        bool, typer.Option("--keep-format", help="Write the format of the input instead of PNG.")
+    ] = False,
     max_pixels: Annotated[float, typer.Option(help="Refuse files of more megapixels.")] = 300,
     manifest: Annotated[
         Path | None, typer.Option(help="Record of a large batch (SQLite): stopped or killed, it goes on from there.")
     ] = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="What failed in the manifest, again.")] = False,
-    shard: Annotated[str | None, typer.Option(help="i/n: of n equal shares the i-th, for n machines.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what the manifest says has failed.")
+    ] = False,
+    shard: Annotated[str | None, typer.Option(help="3/8: the third of eight shares, for eight machines.")] = None,
     engine: Annotated[
         str,
-        typer.Option(help="local: this process; isolated: a child, which may crash (auto with --manifest); ray."),
+        typer.Option(
+            help="local: this process; isolated: a child process, whose crash stops nothing; ray: a cluster. "
+            "auto: isolated with --manifest, else local."
+        ),
     ] = "auto",
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write what was done there; - for stdout.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="File for a report of what was done; - for stdout.")
+    ] = None,
 ) -> int:
     """Restore pictures: files and folders in, restored files out.
 
@@ -162,7 +175,7 @@ def command(
         watch.expect(partial(api.scan_files, paths, output, **plan))
         status = watch.follow(outcomes, bool(context.obj), jobs if record is None else record.unsettled(jobs))
         if record is not None and record.before:
-            watch.errors.print(f"undegrade: {record.before} files were settled before, says {record.path}")
+            watch.errors.print(f"undegrade: {record.before} files were dealt with before, says {record.path}")
         if json_file is not None:
             options = {"tile": tile, "strength": strength, "ensemble": ensemble}
             options |= {"device": device, "backend": backend, "dtype": dtype}
