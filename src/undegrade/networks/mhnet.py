@@ -270,6 +270,7 @@ SPEC = NetworkSpec(
     official=_official,
     multiple_of=_MULTIPLE,
     padding="reflect",
+    official_padding="zeros",  # the rule of M3SNet, whose first stage this is; the official file has none
     tiling="discouraged",
     context=64,
     channels=lambda config: config.colors,
