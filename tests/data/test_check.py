@@ -9,6 +9,7 @@ from PIL import Image
 from undegrade.core.errors import InputError, UsageError
 from undegrade.data.check import check_data, check_matching
 from undegrade.data.folders import match_folders
+from undegrade.data.prepare import prepare_data
 
 
 @pytest.fixture
@@ -32,6 +33,16 @@ def test_a_good_set_has_no_findings(tmp_path, save):
         save(f"gt/{name}.webp", seed=ord(name) + 9)
     report = check_data(inputs=tmp_path / "in", targets=tmp_path / "gt")
     assert (report.pairs, report.findings, report.sizes) == (2, (), ((24, 16), (24, 16)))
+
+
+def test_folders_named_by_strength(tmp_path, save):
+    """The pyramid-attention system names folders by noise level, JPEG quality or enlargement."""
+    for name, size in (("HR/a.png", (24, 16)), ("LR_bicubic/X50/a.png", (24, 16)), ("LR_bicubic/X2/ax2.png", (12, 8))):
+        save(name, size, seed=len(name))
+    for layout, scale in (("kodak24", 50), ("urban100", 50), ("urban100", 2)):
+        assert not check_data(tmp_path, layout=layout, split="benchmark", scale=scale).faults
+        out = tmp_path / f"{layout}_{scale}"
+        assert prepare_data(tmp_path, out, layout=layout, split="benchmark", scale=scale).files == 1
 
 
 def test_pictures_of_other_sizes_are_not_the_same(tmp_path):

@@ -18,7 +18,9 @@ Targets = Annotated[Path | None, typer.Option(help="Folder of what they should l
 Set = Annotated[str | None, typer.Option("--set", help="A known data set; see undegrade data layouts.")]
 Split = Annotated[str, typer.Option(help="Which part of the known data set.")]
 Pairing = Annotated[str, typer.Option(help="Rule that finds the target of an input, e.g. before-underscore.")]
-Scale = Annotated[int, typer.Option(help="How many times larger targets are.")]
+Scale = Annotated[
+    int, typer.Option(help="How many times larger targets are; or the number in their folder's name, as in X50.")
+]
 Recursive = Annotated[bool, typer.Option("--recursive", help="Look into subfolders too.")]
 
 

@@ -13,6 +13,9 @@ from undegrade.data.folders import Matching, hidden, match, natural, rule
 
 __all__ = ["Layout", "Part"]
 
+LARGEST_FACTOR = 8
+"""Of super-resolution; larger numbers of folders are noise levels (10-70) and JPEG qualities (10-40)."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -76,6 +79,16 @@ class Layout:
         if split not in self.parts:
             raise UnknownNameError(f"split of {self.name}", split, self.parts)
         return self.parts[split]
+
+    def factor(self, split: str, scale: int) -> int:
+        """How many times larger the targets of ``split`` are than its inputs, in folders for this ``scale``.
+
+        The pyramid-attention system lays out noisy and JPEG pictures like those of super-resolution, and names their
+        folders by noise level and quality (``X50``): there both sides are equal.
+        """
+        part = self.part(split)
+        enlarged = "super_resolution" in self.tasks and scale <= LARGEST_FACTOR
+        return scale if part.inputs and (enlarged or "{scale}" not in part.inputs) else 1
 
     def locate(self, root: Path | str, split: str = "test", **values: object) -> Matching:
         """The pictures of one split below ``root``, paired. In a clean set every picture is its own pair.

@@ -120,7 +120,7 @@ def check_data(
         recursive=recursive,
         scale=scale,
     )
-    report = check_matching(found.matching, scale if found.paired else 1, min_size, found.border)
+    report = check_matching(found.matching, found.scale, min_size, found.border)
     folder = None if recursive or layout is not None else root or inputs
     deeper = len(list_pictures(folder, recursive=True)) - len(list_pictures(folder)) if folder is not None else 0
     if deeper:

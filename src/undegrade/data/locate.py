@@ -18,13 +18,13 @@ class Located:
 
     Attributes:
         matching: its pairs; in a clean set every picture is its own input.
-        paired: whether there are two sides.
+        scale: how many times larger targets are than inputs.
         border: pixels by which targets are larger on every side.
         expected: how many there usually are; 0 if not known.
     """
 
     matching: Matching
-    paired: bool
+    scale: int = 1
     border: int = 0
     expected: int = 0
 
@@ -49,16 +49,16 @@ def locate(
     if layout is not None and root is not None and inputs is None and targets is None:
         known = get(layout)
         part = known.part(split)
-        return Located(known.locate(root, split, scale=scale), bool(part.inputs), part.border, part.count)
+        return Located(known.locate(root, split, scale=scale), known.factor(split, scale), part.border, part.count)
     if layout is None and root is None and inputs is not None and targets is not None:
         matching = match_folders(inputs, targets, pairing, recursive)
         if not matching.pairs and not matching.lonely_inputs:
             raise InputError(f"no pictures in '{inputs}': give the folder of the degraded ones")
-        return Located(matching, True)
+        return Located(matching, scale)
     if layout is None and root is not None and inputs is None and targets is None:
         files = list_pictures(root, recursive)
         if not files:
             raise InputError(f"no pictures in '{root}': name a known data set, or look into subfolders (recursive)")
         named = [(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
-        return Located(Matching(tuple(Pair(name, file, file) for name, file in named)), False)
+        return Located(Matching(tuple(Pair(name, file, file) for name, file in named)))
     raise UsageError("name the data one way: a folder of clean pictures, inputs and targets, or a known set's folder")

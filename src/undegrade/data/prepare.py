@@ -61,8 +61,7 @@ def prepare_data(
         recursive=recursive,
         scale=scale,
     )
-    factor = scale if found.paired else 1
-    return prepare(found.matching, out, crop=crop, stride=stride, scale=factor, border=found.border)
+    return prepare(found.matching, out, crop=crop, stride=stride, scale=found.scale, border=found.border)
 
 
 def prepare(
