@@ -50,6 +50,20 @@ def test_the_device_of_new_tensors_does_not_matter(task: str) -> None:
         assert torch.equal(api.degrade(clean, task, seed=1), here)
 
 
+@pytest.mark.parametrize("task", ["dehazing", "denoising", "deraining", "motion_deblurring"])
+@pytest.mark.parametrize("chosen", [torch.float64, torch.bfloat16])
+def test_the_type_of_new_tensors_does_not_matter(task: str, chosen: torch.dtype) -> None:
+    clean = torch.rand(3, 64, 80, generator=torch.Generator().manual_seed(0))
+    here = api.degrade(clean, task, seed=1)
+    torch.set_default_dtype(chosen)
+    try:
+        there = api.degrade(clean, task, seed=1)
+        assert torch.get_default_dtype() == chosen, "the program's choice stays"
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(there, here)
+
+
 def test_a_seed_is_a_number(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="seed='one': a whole number"):
         api.degrade(torch.rand(3, 64, 80), "denoising", seed="one")

@@ -48,6 +48,15 @@ def test_every_protocol_scores_and_describes_itself(name, output, target):
     assert all(words[key] for key in ("colour", "border", "rounding", "ssim_window", "resize", "source"))
 
 
+@pytest.mark.parametrize("name", protocol.names())
+def test_the_device_of_new_tensors_does_not_matter(name, output, target):
+    if protocol.get(name).aligned:
+        pytest.importorskip("cv2")
+    here = protocol.get(name).score(output, target)
+    with torch.device("meta"):
+        assert protocol.get(name).score(output, target) == here
+
+
 def test_rgb_clips_but_does_not_round(output, target):
     scores = protocol.get("rgb").score(output, target)
     assert scores["psnr"] == pytest.approx(psnr(output.clamp(0, 1), target))

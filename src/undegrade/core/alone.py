@@ -8,4 +8,4 @@ __all__ = ["ALONE"]
 
 ALONE = threading.RLock()
 """Held while warnings are silenced, while Pillow's limits are ours, while torch records a network, and while it is told
-what a pickle may hold."""
+what a pickle may hold or what type new tensors have."""

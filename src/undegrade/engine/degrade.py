@@ -7,6 +7,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from undegrade.core.alone import ALONE
 from undegrade.core.errors import InputError, UndegradeError, UsageError
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import like, read, save
@@ -102,7 +104,7 @@ def apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mappi
     if task.degrade is None:
         raise UsageError(f"{task.name} has no degradation model, only real pairs")
     try:
-        with torch.device(clean.device):  # whatever device the program has new tensors on
+        with torch.device(clean.device), _in_float32():  # whatever the program has new tensors be
             return task.degrade(clean, generator, **strength)
     except TypeError as error:
         unknown = re.search(r"(?:unexpected keyword argument|multiple values for argument) '(\w+)'", str(error))
@@ -114,6 +116,24 @@ def apply(task: Task, clean: Tensor, generator: torch.Generator, strength: Mappi
         if min(height, width) >= FEW:
             raise
         raise InputError(f"{width} x {height} pixels are too few for the degradation of {task.name}") from error
+
+
+@contextmanager
+def _in_float32() -> Iterator[None]:
+    """Inside, new tensors are float32: in another type a seed draws other numbers, and some have no FFT.
+
+    The type is the whole process's, so threads take turns where the program has chosen another one.
+    """
+    with ALONE:
+        chosen = torch.get_default_dtype()
+        if chosen != torch.float32:
+            torch.set_default_dtype(torch.float32)
+            try:
+                yield
+            finally:
+                torch.set_default_dtype(chosen)
+            return
+    yield
 
 
 @dataclass(frozen=True)

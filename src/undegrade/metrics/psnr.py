@@ -69,7 +69,7 @@ def blocking_effect(picture: Tensor, block: int = 8) -> float:
     boundary, inside = [], []
     for axis, size in ((-1, width), (-2, height)):
         step = picture.double().diff(dim=axis).square()
-        at_boundary = torch.arange(1, size) % block == 0
+        at_boundary = torch.arange(1, size, device=picture.device) % block == 0
         boundary.append(step.index_select(axis, at_boundary.nonzero()[:, 0]).flatten())
         inside.append(step.index_select(axis, (~at_boundary).nonzero()[:, 0]).flatten())
     steps, others = torch.cat(boundary), torch.cat(inside)

@@ -33,10 +33,10 @@ class Window:
     unbiased: bool = False
 
     def weights(self) -> Tensor:
-        """(size,) float64, summing to 1."""
+        """(size,) float64 on the CPU, whatever device the program has new tensors on, summing to 1."""
         if self.kind == "uniform":
-            return torch.full((self.size,), 1.0 / self.size, dtype=torch.float64)
-        distance = torch.arange(self.size, dtype=torch.float64) - self.size // 2
+            return torch.full((self.size,), 1.0 / self.size, dtype=torch.float64, device="cpu")
+        distance = torch.arange(self.size, dtype=torch.float64, device="cpu") - self.size // 2
         weights = torch.exp(-distance.square() / (2.0 * self.sigma**2))
         return weights / weights.sum()
 
@@ -51,7 +51,7 @@ class Window:
             length = picture.shape[axis] - self.size + 1
             picture = sum(
                 (float(weight) * picture.narrow(axis, tap, length) for tap, weight in enumerate(self.weights())),
-                start=torch.zeros((), dtype=torch.float64),
+                start=torch.zeros((), dtype=torch.float64, device=picture.device),
             )
         return picture
 
