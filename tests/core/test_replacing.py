@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path: Path) -> None:
         (tmp_path / "source").read_text()
     assert raised.value.filename == str(tmp_path / "source")
     assert list(tmp_path.iterdir()) == [taken]
+
+
+def test_an_error_that_names_nothing_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    wanted = tmp_path / "file"
+    with pytest.raises(OSError, match="full") as raised, replacing(wanted):
+        raise OSError(errno.ENOSPC, "full")
+    assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(wanted))
 
 
 def test_the_longest_names_are_written(tmp_path: Path) -> None:

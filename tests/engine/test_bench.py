@@ -128,6 +128,7 @@ def test_command(processes, tmp_path, capsys):
     assert "no such operator" in out
     assert json.loads(file.read_text())["schema"] == 1
     assert cli.run(["bench", "--size", "12x"]) == 2
+    assert cli.run(["bench", "--size", "5²"]) == 2
     assert torch.is_grad_enabled()
 
 

@@ -94,6 +94,6 @@ def _peak(machine: dict[str, Any]) -> str:
 
 def _size(word: str) -> int | tuple[int, int]:
     sides = word.lower().split("x")
-    if len(sides) > 2 or not all(side.isdigit() and int(side) for side in sides):
+    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
         raise UsageError(f"size={word}: give a side (512), or height x width (480x640)")
     return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))

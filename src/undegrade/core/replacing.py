@@ -17,14 +17,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """The path of a new file beside ``path`` that takes its name when the block ends well and vanishes otherwise.
 
     Raises:
-        OSError: of the block; where it names the new file, which nobody knows, it names ``path`` instead.
+        OSError: of the block; where it names the new file, which nobody knows, or none, as that of a full disk, it
+            names ``path`` instead.
     """
     part = path.with_name(shortened(f".{path.name}.{secrets.token_hex(4)}.part"))
     try:
         yield part
         part.replace(path)
     except OSError as error:
-        if error.filename is None or str(part) not in (str(error.filename), str(error.filename2)):
+        other = error.filename is not None and str(part) not in (str(error.filename), str(error.filename2))
+        if other or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
