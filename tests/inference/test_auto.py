@@ -336,6 +336,9 @@ def test_it_is_what_is_loaded_when_nothing_is_said(auto: Auto) -> None:
         assert isinstance(same, Auto)
         assert same.info == auto.info
     assert auto.info["weights"] == "auto_fast"
+    training = auto.info["training"]
+    assert training["recipe"] == "scripts/train_auto.py"
+    assert json.loads(json.dumps(training)) == training
     assert load(scale=2).info["task"] == "super_resolution"
     with pytest.raises(UsageError, match="auto chooses the networks"):
         load("auto", network="chair")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -53,6 +53,7 @@ class Auto(AnyKind):
             "licence": card.licence,
             "origin": card.origin,
             "limits": card.limits,
+            "training": asdict(card.training) if card.training else None,
         }
 
     @property
