@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from undegrade._version import __version__
+from undegrade.core.device import pick
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
@@ -182,7 +183,7 @@ def _load(
     """The restorer, its name, and what else tells one of that name from another."""
     restorer = load(task=task.name, weights=weights, **how, **parameters)
     card = getattr(restorer, "card", None)
-    about = {"device": str(getattr(restorer, "device", how["device"]))}
+    about = {"device": str(pick(how["device"]))}
     if weights and is_file(weights):
         about["sha256"] = sha256(Path(weights))
     elif card and card.sha256:
