@@ -98,9 +98,9 @@ def test_bad_files_are_named_and_the_rest_is_done(
     (tmp_path / "text.png").write_text("hello")
     report = tmp_path / "report.json"
     assert cli.run(["restore", str(tmp_path), "-o", str(tmp_path / "out"), "--json", str(report)]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith(f"undegrade: {tmp_path / 'text.png'}: not a picture")
+    problem, summary = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"undegrade: {tmp_path / 'text.png'}: not a picture")
+    assert summary == "undegrade: 1 restored, 1 failed"
     assert (tmp_path / "out/good.png").is_file()
     content = json.loads(report.read_text())
     assert (content["schema"], content["done"], content["failed"], content["skipped"]) == (1, 1, 1, 0)

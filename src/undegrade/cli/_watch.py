@@ -108,6 +108,8 @@ class Watch:
             self.errors.print(f"undegrade: stopped; not restored: {names or 'nothing'}{more}")
             return status_of(stop)
         self.left = []
+        if sum(self.counts.values()) > 1:
+            self._sum_up()
         return 1 if self.counts["failed"] else 0
 
     def write(self, path: Path, **about: Any) -> None:
@@ -138,6 +140,12 @@ class Watch:
         done = sum(self.counts.values())
         files = f"{done}/{self._total}" if self._total is not None else str(done)
         self.bar.update(self.line, completed=done + share, total=self._total, description=name, files=files)
+
+    def _sum_up(self) -> None:
+        """One line for many: a failure may have scrolled away."""
+        words = {"done": "restored", "skipped": "there already", "failed": "failed"}
+        told = ", ".join(f"{self.counts[status]} {word}" for status, word in words.items() if self.counts[status])
+        self.errors.print(f"undegrade: {told}")
 
     def _say(self, outcome: Any, show_cause: bool) -> None:
         if outcome.status == "failed":
