@@ -152,6 +152,19 @@ def test_overrides_and_round_trip(tmp_path: Path) -> None:
         Recipe.load(file, ["loss={l1:"])
 
 
+def test_a_path_in_the_package_means_the_shipped_recipe_unless_there_is_such_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Recipe.load("recipes/denoising_fast.yaml") == Recipe.load("denoising_fast")
+    with pytest.raises(UnknownNameError, match="did you mean 'denoising_fast'"):
+        Recipe.load("recipes/denoising_fest.yaml")
+    (tmp_path / "recipes").mkdir()
+    own = Recipe.load("denoising_best").to_dict()
+    (tmp_path / "recipes/denoising_fast.yaml").write_text(yaml.safe_dump(own))
+    assert Recipe.load("recipes/denoising_fast.yaml").preset == "m3snet_w32_d8_top2"
+
+
 def test_files_that_are_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="denoising_fast"):
         Recipe.load("denoising_fst")

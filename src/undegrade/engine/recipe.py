@@ -123,17 +123,21 @@ class Recipe:
     def load(cls, source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         """The recipe of a YAML file or of a shipped name, with ``key=value`` overrides (values in YAML).
 
+        ``recipes/NAME.yaml``, where a shipped one lies in the package, means it too, unless there is such a file.
+
         Raises:
             InputError: no such file, or not YAML.
             UnknownNameError: an unknown key; the message offers the nearest one.
             UsageError: a value of the wrong type or range.
         """
         path = Path(source)
-        if not path.suffix:
+        in_package = path.suffix == ".yaml" and str(path.parent) == "recipes" and not path.exists()
+        if not path.suffix or in_package:
+            name = path.stem if in_package else str(source)
             shipped = shipped_recipes()
-            if str(source) not in shipped:
-                raise UnknownNameError("recipe", str(source), shipped)
-            path = shipped[str(source)]
+            if name not in shipped:
+                raise UnknownNameError("recipe", name, shipped)
+            path = shipped[name]
         try:
             entries = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
