@@ -5,12 +5,13 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from undegrade.core.errors import InputError, UsageError
+from undegrade.core.errors import UndegradeError, UsageError
 from undegrade.data.patches import Patches
 
 __all__ = ["BatchPlan", "Patch", "batches"]
@@ -43,12 +44,22 @@ BatchPlan = Callable[[int], Patch]
 _Place = tuple[int, int, int]  # step, place in the batch, patch size
 
 
-class _Samples(Dataset[tuple[Tensor, Tensor]]):
+class _Samples(Dataset[tuple[Tensor, Tensor] | UndegradeError]):
+    """Samples by place; an error is returned, because torch would rebuild a worker's from its traceback as text."""
+
     def __init__(self, patches: Patches) -> None:
         self.patches = patches
 
-    def __getitem__(self, place: _Place) -> tuple[Tensor, Tensor]:
-        return self.patches.sample(*place)
+    def __getitem__(self, place: _Place) -> tuple[Tensor, Tensor] | UndegradeError:
+        try:
+            return self.patches.sample(*place)
+        except UndegradeError as error:
+            return error
+
+
+def _collate(samples: list[tuple[Tensor, Tensor] | UndegradeError]) -> Any:
+    """(inputs, targets), or the first error."""
+    return next((sample for sample in samples if isinstance(sample, UndegradeError)), None) or default_collate(samples)
 
 
 class _Steps(Sampler[list[_Place]]):
@@ -80,7 +91,7 @@ def batches(
     see exactly what one process would.
 
     Raises:
-        InputError, UsageError: as ``Patches.sample``.
+        UndegradeError: as ``Patches.sample``, of the same kind whether or not a worker met it.
     """
     loader = DataLoader(
         _Samples(patches),
@@ -88,12 +99,11 @@ def batches(
         num_workers=workers,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=False,
+        collate_fn=_collate,
         worker_init_fn=_undisturbed,
         generator=Generator(),  # else a resumed run would draw one number more from the common one
     )
-    try:
-        yield from loader
-    except (InputError, UsageError) as error:
-        # A worker's error comes with its traceback as text, the message last: "module.Kind: message".
-        *traceback, last = str(error).rstrip().splitlines()
-        raise (type(error)(last.partition(": ")[2]) if traceback else error) from error
+    for batch in loader:
+        if isinstance(batch, UndegradeError):
+            raise batch
+        yield batch
