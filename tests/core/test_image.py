@@ -6,6 +6,7 @@ import io
 import os
 import threading
 import warnings
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -249,6 +250,31 @@ def test_a_pil_image_whose_file_is_cut_or_closed():
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(file, "PNG")
     with pytest.raises(InputError, match="the PIL image is damaged or closed"):
         image.read(Image.open(io.BytesIO(file.getvalue()[:3000])))
+
+
+def test_a_pil_image_stays_at_its_frame_when_another_cannot_be_read():
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "TIFF", save_all=True, append_images=[Image.new("F", (8, 8))])
+    opened = Image.open(file)
+    with pytest.raises(InputError, match="mode F"):
+        image.read(opened, frame=1)
+    assert opened.tell() == 0
+
+
+@pytest.mark.parametrize("error", [EOFError, RuntimeError, SystemError, zlib.error])  # all met in damaged files
+def test_whatever_pillow_raises_on_damaged_pixels_is_one_line(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "PNG")
+    opened = Image.open(file)
+
+    def load() -> None:
+        raise error("no more\ndata")
+
+    monkeypatch.setattr(opened, "load", load)
+    with pytest.raises(InputError, match=r"damaged or closed \(no more data\)"):
+        image.read(opened)
 
 
 def test_warnings_stay_as_they_were_when_another_thread_records_a_network() -> None:

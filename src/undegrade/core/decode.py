@@ -21,10 +21,10 @@ from PIL import Image, ImageCms, ImagePalette, PngImagePlugin, TiffImagePlugin, 
 
 from undegrade.core import exif, png16, tiff
 from undegrade.core.alone import ALONE
-from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.errors import InputError, MissingExtraError, UndegradeError, UsageError
 from undegrade.core.formats import Frame, Metadata
 
-__all__ = ["MAX_PIXELS", "check_pixels", "check_size", "decode", "from_pil", "pillow_formats"]
+__all__ = ["MAX_PIXELS", "READABLE", "WAY_OUT", "check_pixels", "check_size", "decode", "opened", "pillow_formats"]
 
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
@@ -136,18 +136,21 @@ def opened(image: Image.Image, frame: int | None = None) -> Frame:
         InputError: what is behind it cannot be read, or as ``from_pil``.
         UsageError: it has no such frame.
     """
-    if frame is not None:
-        count = getattr(image, "n_frames", 1)
-        if not 0 <= frame < count:
-            raise UsageError(f"frame={frame}: the image holds {count}, counted from 0")
     try:
         before = image.tell()
-        image.seek(before if frame is None else frame)
-        found = from_pil(image)
-        image.seek(before)
-    except (OSError, ValueError, SyntaxError) as error:
+        if frame is not None:
+            count = getattr(image, "n_frames", 1)
+            if not 0 <= frame < count:
+                raise UsageError(f"frame={frame}: the image holds {count}, counted from 0")
+        try:
+            image.seek(before if frame is None else frame)
+            return from_pil(image)
+        finally:
+            image.seek(before)
+    except UndegradeError:
+        raise
+    except Exception as error:  # decoders fail in nearly every way on damaged files
         raise InputError(f"the PIL image is damaged or closed ({' '.join(str(error).split())})") from error
-    return found
 
 
 def from_pil(image: Image.Image) -> Frame:
@@ -354,8 +357,7 @@ def _in(name: str, max_pixels: int) -> Iterator[None]:
             raise InputError(f"{name}: cannot be read ({error.strerror or error})") from error
         except MemoryError as error:
             raise InputError(f"{name}: too large for the memory of this machine") from error
-        # Decoders fail in nearly every way on damaged files.
-        except Exception as error:
+        except Exception as error:  # decoders fail in nearly every way on damaged files
             raise InputError(f"{name}: the file is damaged ({' '.join(str(error).split())})") from error
         finally:
             Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limit, text
