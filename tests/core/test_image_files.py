@@ -383,6 +383,12 @@ def test_stopping_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_name_that_no_disk_takes_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"x\.png: cannot be written"):
+        image.save(image.read(colours()), tmp_path / f"{'x' * 300}.png")
+    assert not list(tmp_path.iterdir())
+
+
 def test_devices_are_not_replaced() -> None:
     with pytest.raises(InputError, match=r"\.png|kind"):
         image.save(image.read(colours()), "/dev/full.png/a.png")

@@ -21,6 +21,7 @@ from undegrade.core import exif, png16, tiff
 from undegrade.core.decode import pillow_formats
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.formats import FORMATS, Frame, Metadata, Samples
+from undegrade.core.names import exists, is_file
 
 __all__ = ["check_fits", "encode", "format_of", "left_out", "parts", "to_pil", "write", "write_beside"]
 
@@ -114,7 +115,7 @@ def write_beside(frames: Sequence[Frame], path: Path, *, sync: bool = False) -> 
         UsageError: no such format.
     """
     kind = format_of(path)
-    if path.exists() and not path.is_file():
+    if exists(path) and not is_file(path):
         raise InputError(f"{path}: exists and is not a file")
     part = path.with_name(f"{_part_prefix(path)}{secrets.token_hex(4)}.part")
     try:

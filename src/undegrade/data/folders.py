@@ -13,7 +13,7 @@ from pathlib import Path
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
 from undegrade.core.formats import SUFFIXES
-from undegrade.core.names import below
+from undegrade.core.names import below, is_folder
 
 __all__ = [
     "RULES",
@@ -89,7 +89,7 @@ def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
         InputError: there is no such folder.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"no folder '{folder}': give the folder that holds the pictures")
     entries = below(folder) if recursive else folder.iterdir()
     found = [
