@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from skimage import data
 
 from undegrade.core.errors import InputError
+from undegrade.degradations import _kernels
 from undegrade.degradations._kernels import Aperture, camera_path, draw_kernel, open_kernels, path_kernel
 from undegrade.degradations.defocus import _through_lens, defocus
 from undegrade.degradations.motion import motion
@@ -91,6 +93,25 @@ def test_kernels_from_files_are_centred_and_normalised(tmp_path: Path) -> None:
         assert abs(float((kernel.sum(dim=1) * axis).sum())) <= 0.5
     with pytest.raises(InputError, match="no kernels"):
         open_kernels(tmp_path / "none")
+
+
+def test_damaged_kernel_files_are_told(tmp_path: Path) -> None:
+    file = tmp_path / "k.npz"
+    np.savez_compressed(file, a=np.random.default_rng(0).random((15, 15)))
+    whole = bytearray(file.read_bytes())
+    for place in range(30, len(whole) - 30, 7):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        _kernels._read.cache_clear()
+        with suppress(InputError):
+            open_kernels(file)
+
+
+def test_a_kernel_without_light_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sum of a kernel is 0"):
+        open_kernels(torch.zeros(3, 3))
+    np.savez(tmp_path / "k.npz", a=np.zeros((3, 3), np.float32))
+    with pytest.raises(InputError, match=r"k\.npz.*sum of a kernel is 0"):
+        open_kernels(tmp_path)
 
 
 def test_wide_kernels_wait_for_large_pictures() -> None:
@@ -182,6 +203,14 @@ def test_the_streak_of_a_lamp_is_bright_now_and_then() -> None:
 def test_exposure_gain() -> None:
     brighter = defocus(picture() * 0.5, generator(), radius=0, noise=0, gain=1.05)
     assert float(brighter.mean() / (picture() * 0.5).mean()) == pytest.approx(1.05, abs=0.01)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (7, 1)])
+def test_pictures_one_pixel_wide_are_shaken_too(size: tuple[int, int]) -> None:
+    for seed in range(8):
+        blurred = motion(torch.full((3, *size), 0.5), generator(seed), noise=0.0)
+        assert blurred.shape == (3, *size)
+        assert blurred.isfinite().all()
 
 
 def test_no_kernel_given() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cmath
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -76,7 +75,7 @@ def open_kernels(kernels: str | Path | Tensor | Sequence[Tensor]) -> list[Tensor
     """Kernels of a ``.npz`` file or of all those in a folder, or given ones: odd sides, sum 1, centred at their mean.
 
     Raises:
-        InputError: no kernel there.
+        InputError: no kernel there, a damaged file, or a kernel that cannot be brought to a sum of 1.
         UsageError: neither a path nor tensors.
     """
     if isinstance(kernels, (str, Path)):
@@ -93,16 +92,20 @@ def _read(place: str) -> list[Tensor]:
     found = []
     for file in [root] if root.is_file() else sorted(file for file in below(root) if file.suffix == ".npz"):
         try:
-            with np.load(file) as arrays:
+            with file.open("rb") as content, np.load(content) as arrays:  # by name, a damaged one would stay open
                 found += [_centred(torch.from_numpy(arrays[name]).float()) for name in arrays.files]
-        except (EOFError, ValueError, OSError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-            raise InputError(f"{file}: not a file of kernels (.npz): {error}") from error
+        except Exception as error:  # damaged archives fail in nearly every way
+            raise InputError(f"{file}: not a file of kernels (.npz): {' '.join(str(error).split())}") from error
     if not found:
         raise InputError(f"{place}: no kernels (.npz) there")
     return found
 
 
 def _centred(kernel: Tensor) -> Tensor:
+    """A (h, w) kernel of sum 1, widened by zeros to odd and equal sides around its mean."""
+    total = float(kernel.sum())
+    if not 0 < total < math.inf:
+        raise InputError(f"the sum of a kernel is {total:g}: must be above 0 and finite")
     kernel = (kernel / kernel.sum()).float()
     centre = [round(float((kernel.sum(dim=1 - axis) * torch.arange(kernel.shape[axis])).sum())) for axis in (0, 1)]
     reach = max(max(middle, side - 1 - middle) for middle, side in zip(centre, kernel.shape, strict=True))

@@ -83,12 +83,13 @@ def _shaken(light: Tensor, generator: torch.Generator, length: float) -> Tensor:
     y = torch.arange(height, dtype=light.dtype, device=light.device)[:, None]
     x = torch.arange(width, dtype=light.dtype, device=light.device)[None, :]
     middle_y, middle_x = uniform(generator, 0, height - 1), uniform(generator, 0, width - 1)
+    unit_y, unit_x = (2 / max(side - 1, 1) for side in (height, width))  # grid_sample counts from -1 to 1
     total = torch.zeros_like(light)
     for (down, right), turn, closer in zip(shifts.tolist(), rotation.tolist(), zoom.tolist(), strict=True):
         cos, sin = math.cos(turn) / (1 + closer), math.sin(turn) / (1 + closer)
         source_y = middle_y + cos * (y - middle_y) - sin * (x - middle_x) + down
         source_x = middle_x + sin * (y - middle_y) + cos * (x - middle_x) + right
-        grid = torch.stack([source_x * (2 / (width - 1)) - 1, source_y * (2 / (height - 1)) - 1], dim=-1)
+        grid = torch.stack([source_x * unit_x - 1, source_y * unit_y - 1], dim=-1)
         total += F.grid_sample(light[None], grid[None], padding_mode="reflection", align_corners=True)[0]
     return total / poses
 
