@@ -27,3 +27,9 @@ def test_levels_and_blocks_have_to_agree() -> None:
 
 def test_lists_become_tuples() -> None:
     assert SPEC.configure(widths=[64, 96, 128], blocks=[2, 2, 3]) == SPEC.configure()
+
+
+def test_levels_without_blocks_are_found_in_a_file() -> None:
+    config = SPEC.configure(widths=(4, 6, 8), blocks=(0, 2, 1))
+    shapes = {name: tuple(entry.shape) for name, entry in SPEC.build(config).state_dict().items()}
+    assert SPEC.infer(shapes) == config

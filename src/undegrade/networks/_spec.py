@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral, Real
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from undegrade.core.errors import UnknownNameError, UsageError
 
-__all__ = ["Network", "NetworkSpec", "Shapes", "at_least"]
+__all__ = ["NetworkSpec", "Shapes", "at_least", "count"]
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Entry name -> shape, as found in a checkpoint."""
@@ -30,12 +30,9 @@ def at_least(least: int, config: object, *names: str) -> None:
             raise UsageError(f"{name}={getattr(config, name)}: give {least} or more")
 
 
-class Network(Protocol):
-    """What a network module offers: ``forward(x)`` maps (B, C, H, W) in 0..1 to (B, C, sH, sW), unclamped."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, sH, sW), the full-resolution result."""
-        ...
+def count(shapes: Shapes, prefix: str) -> int:
+    """How many different components follow ``prefix`` in a checkpoint's names."""
+    return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,8 @@ class NetworkSpec(Generic[C]):
         title: the name as the paper writes it.
         paper: citation with a link or identifier.
         config: frozen dataclass with every number of the architecture, defaults = ``default`` preset.
-        module: builds the ``torch.nn.Module`` from a config, freshly initialised.
+        module: builds the ``torch.nn.Module`` from a config, freshly initialised; its ``forward`` maps (B, C, H, W) in
+            0..1 to (B, C, sH, sW), the full-size result, unclamped.
         presets: preset name -> config.
         default: the preset taken when none is named.
         multiple_of: height and width are padded to a multiple of this before the network runs.

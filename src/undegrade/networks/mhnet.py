@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes, at_least
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least, count
 from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.local_pool import Window, spread, window_at, window_mean
@@ -33,7 +33,7 @@ from undegrade.networks.layers.naf import (
     to_local,
     up,
 )
-from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
+from undegrade.networks.layers.naf_official import U_PREFIXES, official_names, u_blocks
 from undegrade.networks.layers.whole import shared
 
 __all__ = ["SPEC", "MHNet", "MHNetConfig"]

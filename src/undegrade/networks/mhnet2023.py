@@ -19,11 +19,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes, at_least
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least, count
 from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.inplace import add
 from undegrade.networks.layers.naf import LEVELS, EncoderDecoder, LayerNorm2d, check_u, gate, pad_zeros
-from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
+from undegrade.networks.layers.naf_official import U_PREFIXES, official_names, u_blocks
 from undegrade.networks.layers.whole import whole_mean
 
 __all__ = ["SPEC", "MHNet2023", "MHNet2023Config"]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from undegrade.networks._spec import NetworkSpec, Shapes, at_least
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least, count
 from undegrade.networks.layers.local_pool import window_at
 from undegrade.networks.layers.naf import NAFBlock
 
@@ -71,7 +71,7 @@ def _infer(shapes: Shapes) -> NAFSRConfig | None:
     width, colors = shapes["intro.weight"][:2]
     return NAFSRConfig(
         width=width,
-        blocks=sum(name.startswith("body.") and name.endswith(".beta") for name in shapes),
+        blocks=count(shapes, "body."),
         scale=isqrt(shapes["tail.weight"][0] // colors),
         colors=colors,
     )

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from undegrade.core.errors import UsageError
-from undegrade.networks._spec import NetworkSpec, Shapes, at_least
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least, count
 from undegrade.networks.layers.inplace import add
 
 __all__ = ["SPEC", "ResUNet", "ResUNetConfig"]
@@ -115,15 +115,14 @@ def _infer(shapes: Shapes) -> ResUNetConfig | None:
     """
     if not {"intro.weight", "bottom.0.first.weight", "tail.weight"} <= shapes.keys():
         return None
-    levels = sum(name.startswith("downs.") and name.endswith(".weight") for name in shapes) + 1
-    names = [f"encoder.{level}" for level in range(levels - 1)] + ["bottom"]
+    depth = count(shapes, "downs.")
+    levels = [f"encoder.{level}." for level in range(depth)] + ["bottom."]
+    firsts = ["intro.weight", *(f"downs.{level}.weight" for level in range(depth))]
     packed = shapes["intro.weight"][1]
     colors = 1 if isqrt(packed) ** 2 == packed else 3
     return ResUNetConfig(
-        widths=tuple(shapes[f"{name}.0.first.weight"][0] for name in names),
-        blocks=tuple(
-            sum(entry.startswith(f"{name}.") and entry.endswith(".first.weight") for entry in shapes) for name in names
-        ),
+        widths=tuple(shapes[first][0] for first in firsts),
+        blocks=tuple(count(shapes, level) for level in levels),
         shuffle=isqrt(packed // colors),
         colors=colors,
     )

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from undegrade.networks._spec import Shapes
+from undegrade.networks._spec import Shapes, count
+from undegrade.networks.layers.naf import LEVELS
 
-__all__ = ["U_PREFIXES", "count", "official_names", "u_blocks"]
-
-_LEVELS = 4
+__all__ = ["U_PREFIXES", "official_names", "u_blocks"]
 
 U_PREFIXES = (
     ("encoder.levels.", "encoders."),
@@ -30,11 +29,6 @@ def official_names(names: Iterable[str], prefixes: Iterable[tuple[str, str]]) ->
     return table
 
 
-def count(shapes: Shapes, prefix: str) -> int:
-    """How many different components follow ``prefix`` in a checkpoint's names."""
-    return len({name.removeprefix(prefix).split(".")[0] for name in shapes if name.startswith(prefix)})
-
-
 def u_blocks(shapes: Shapes, part: str, prefix: str = "") -> tuple[int, ...]:
     """Blocks of each level of ``"encoders"`` or ``"decoders"``."""
-    return tuple(count(shapes, f"{prefix}{part}.{level}.") for level in range(_LEVELS))
+    return tuple(count(shapes, f"{prefix}{part}.{level}.") for level in range(LEVELS))
