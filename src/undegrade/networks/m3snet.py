@@ -12,14 +12,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from undegrade.networks._spec import NetworkSpec, Shapes, at_least
+from undegrade.networks._spec import NetworkSpec, Shapes, at_least, count
 from undegrade.networks.layers.channel_attention import ChannelAttention
 from undegrade.networks.layers.naf import LEVELS, Decoder, Encoder, NAFBlock, check_u, pad_zeros, raised, to_local, up
-from undegrade.networks.layers.naf_official import U_PREFIXES, count, official_names, u_blocks
+from undegrade.networks.layers.naf_official import U_PREFIXES, official_names, u_blocks
 
 __all__ = ["SPEC", "M3SNet", "M3SNetConfig"]
 
 _MULTIPLE = 1 << LEVELS
+_FUSED = (0, 1, 2, 0, 1)
+"""Level of the encoder feature that each step of the FFM renews: two passes, the second one level shorter."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ class M3SNet(nn.Module):
         self.intro = nn.Conv2d(config.colors, width, 3, padding=1)
         self.encoder = Encoder(width, config.enc_blocks)
         self.middle = nn.Sequential(*(ChannelAttention(width << LEVELS) for _ in range(config.middle_blocks)))
-        self.fusions = nn.ModuleList(Fusion(width << level) for level in (0, 1, 2, 0, 1))
+        self.fusions = nn.ModuleList(Fusion(width << level) for level in _FUSED)
         self.decoder = Decoder(width, config.dec_blocks)
         self.ending = nn.Conv2d(width, config.colors, 3, padding=1)
 
@@ -86,10 +88,10 @@ class M3SNet(nn.Module):
         return y[..., :height, :width]
 
     def fuse(self, features: list[Tensor]) -> None:
-        """FFM: two passes over the encoder features, the second one level shorter. Every step takes what the pass
-        before left, never a result of its own pass; from the largest down it can take the place of its feature.
+        """FFM, in place: every step takes what the pass before left, never a result of its own pass; from the largest
+        feature down, a result can take the place of its feature.
         """
-        for fusion, level in zip(self.fusions, (0, 1, 2, 0, 1), strict=True):
+        for fusion, level in zip(self.fusions, _FUSED, strict=True):
             features[level] = fusion(features[level], features[level + 1])
 
 
@@ -109,7 +111,7 @@ def _infer(shapes: Shapes) -> M3SNetConfig | None:
 def _official(config: M3SNetConfig) -> Mapping[str, str | None]:
     with torch.device("meta"):
         ours = M3SNet(config).state_dict()
-    steps = range(5)
+    steps = range(len(_FUSED))
     fusions = [(f"fusions.{step}.block.", f"middle.{step}.0.") for step in steps]
     rises = [(f"fusions.{step}.up.", f"middle_ups.{step}.") for step in steps]
     return official_names(ours, [*U_PREFIXES, *fusions, *rises])

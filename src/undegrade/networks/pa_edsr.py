@@ -17,10 +17,10 @@ from undegrade.networks._spec import NetworkSpec, Shapes
 from undegrade.networks.layers.edsr import (
     ResidualBlock,
     attention_names,
-    block_names,
     check_trunk,
     conv,
     official_blocks,
+    trunk_names,
 )
 from undegrade.networks.layers.pyramid import PyramidAttention
 
@@ -105,11 +105,8 @@ def infer(shapes: Shapes) -> PaEdsrConfig | None:
 
 
 def official(config: PaEdsrConfig) -> dict[str, str | None]:
-    """Official name -> our name. The attention is listed twice; the mean shift is a constant."""
-    names: dict[str, str | None] = {
-        f"{shift}.{kind}": None for shift in ("sub_mean", "add_mean") for kind in ("weight", "bias")
-    }
-    names |= attention_names("msa") | block_names(config.blocks) | attention_names(f"body.{config.blocks // 2}")
+    """Official name -> our name. The attention is listed twice."""
+    names = attention_names("msa") | trunk_names(config.blocks) | attention_names(f"body.{config.blocks // 2}")
     for kind in ("weight", "bias"):
         names |= {f"tail.0.{2 * i}.{kind}": f"upsampler.{i}.0.{kind}" for i in range(len(config.steps))}
         names[f"tail.1.{kind}"] = f"tail.{kind}"

@@ -15,10 +15,10 @@ from undegrade.networks._spec import NetworkSpec, Shapes, at_least
 from undegrade.networks.layers.edsr import (
     ResidualBlock,
     attention_names,
-    block_names,
     check_trunk,
     conv,
     official_blocks,
+    trunk_names,
 )
 from undegrade.networks.layers.prelu import PReLU
 from undegrade.networks.layers.pyramid import PyramidAttention
@@ -87,12 +87,9 @@ def infer(shapes: Shapes) -> PanetConfig | None:
 
 
 def official(config: PanetConfig) -> dict[str, str | None]:
-    """Official name -> our name. The shared slope is listed once per block; the mean shift is stored, never applied."""
+    """Official name -> our name. The shared slope is listed once per block."""
     half = config.blocks // 2
-    names: dict[str, str | None] = {
-        f"{shift}.{kind}": None for shift in ("sub_mean", "add_mean") for kind in ("weight", "bias")
-    }
-    names |= block_names(config.blocks)
+    names = trunk_names(config.blocks)
     names |= {f"body.{i}.body.1.weight": "activation.weight" for i in range(config.blocks + 1) if i != half}
     names |= attention_names(f"body.{half}")
     return names | {f"tail.0.{kind}": f"tail.{kind}" for kind in ("weight", "bias")}

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from undegrade.core.errors import UsageError
 from undegrade.networks._spec import at_least
 
-__all__ = ["ResidualBlock", "TrunkConfig", "attention_names", "block_names", "check_trunk", "conv", "official_blocks"]
+__all__ = ["ResidualBlock", "TrunkConfig", "attention_names", "check_trunk", "conv", "official_blocks", "trunk_names"]
 
 
 class TrunkConfig(Protocol):
@@ -32,7 +32,7 @@ class TrunkConfig(Protocol):
 
 
 def check_trunk(config: TrunkConfig) -> None:
-    """Hold the numbers of a trunk.
+    """Checks the numbers of a trunk.
 
     Raises:
         UsageError: a number that no such network can have.
@@ -80,18 +80,21 @@ def official_blocks(shapes: Mapping[str, tuple[int, ...]]) -> int:
     return sum(name.startswith("body.") and name.endswith(".body.0.weight") for name in shapes)
 
 
-def block_names(blocks: int) -> dict[str, str]:
-    """Official names of a body (blocks, attention, blocks, last convolution) -> ours, the attention left out."""
+def trunk_names(blocks: int) -> dict[str, str | None]:
+    """Official names of the head and a body (blocks, attention, blocks, last convolution) -> ours.
+
+    The attention is left out. The mean shift, which official files store, is a constant or never applied.
+    """
     half = blocks // 2
-    names = {}
+    names: dict[str, str | None] = {}
     for kind in ("weight", "bias"):
+        names |= {f"sub_mean.{kind}": None, f"add_mean.{kind}": None, f"head.0.{kind}": f"head.{kind}"}
         for i in range(blocks):
             theirs = f"body.{i if i < half else i + 1}.body"
             ours = f"before.{i}" if i < half else f"after.{i - half}"
             names[f"{theirs}.0.{kind}"] = f"{ours}.conv1.{kind}"
             names[f"{theirs}.2.{kind}"] = f"{ours}.conv2.{kind}"
         names[f"body.{blocks + 1}.{kind}"] = f"merge.{kind}"
-        names[f"head.0.{kind}"] = f"head.{kind}"
     return names
 
 

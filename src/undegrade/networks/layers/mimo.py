@@ -17,7 +17,7 @@ from undegrade.core.errors import UsageError
 from undegrade.networks.layers.inplace import Gelu
 from undegrade.networks.layers.whole import WholeInstanceNorm
 
-__all__ = ["MimoShape", "MimoUNet", "infer_mimo", "official_mimo_names"]
+__all__ = ["MimoShape", "MimoUNet", "conv", "infer_mimo", "official_mimo_names"]
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:

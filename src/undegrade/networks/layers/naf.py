@@ -29,6 +29,7 @@ __all__ = [
     "norm_by_means",
     "pad_zeros",
     "raised",
+    "scaled",
     "to_local",
     "up",
 ]
@@ -247,7 +248,7 @@ class EncoderDecoder(nn.Module):
 
 
 def check_u(config: UConfig) -> None:
-    """Hold the numbers of a four-level U, and turn lists of counts (from YAML or JSON) into tuples.
+    """Checks the numbers of a four-level U, and turns lists of counts (from YAML or JSON) into tuples.
 
     Raises:
         UsageError: a number that no such network can have.
