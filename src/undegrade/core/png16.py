@@ -201,14 +201,15 @@ def _unfilter(kinds: NDArray[np.uint8], rows: NDArray[np.uint8], step: int) -> N
         a = line(corner - step).astype(np.int16)
         b = line(corner - stride).astype(np.int16)
         c = line(corner - stride - step).astype(np.int16)
-        from_a, from_b = np.abs(b - c), np.abs(a - c)
-        from_c = np.abs(a + b - 2 * c)
-        nearest = np.where(
-            (from_a <= from_b) & (from_a <= from_c), a, np.where(from_b <= from_c, b, c)
-        )  # Paeth, section 9.4
-        guess = a * sub[part] + b * up[part] + ((a + b) >> 1) * average[part] + nearest * paeth[part]
+        guess = a * sub[part] + b * up[part] + ((a + b) >> 1) * average[part] + _paeth(a, b, c) * paeth[part]
         here += guess.astype(np.uint8)
     return np.ascontiguousarray(padded[1:, step:])
+
+
+def _paeth(a: NDArray[np.int16], b: NDArray[np.int16], c: NDArray[np.int16]) -> NDArray[np.int16]:
+    """Of left ``a``, upper ``b`` and upper left ``c`` the one nearest to a + b - c (specification, section 9.4)."""
+    from_a, from_b, from_c = np.abs(b - c), np.abs(a - c), np.abs(a + b - 2 * c)
+    return np.where((from_a <= from_b) & (from_a <= from_c), a, np.where(from_b <= from_c, b, c))
 
 
 def _filter(rows: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
@@ -216,11 +217,7 @@ def _filter(rows: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDA
     up = np.concatenate([above, rows[:-1]]).astype(np.int16)
     left = np.pad(rows, ((0, 0), (step, 0)))[:, :-step].astype(np.int16)
     corner = np.pad(up, ((0, 0), (step, 0)))[:, :-step]
-    from_left, from_up, from_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
-    nearest = np.where(
-        (from_left <= from_up) & (from_left <= from_corner), left, np.where(from_up <= from_corner, up, corner)
-    )
-    guesses = (np.zeros_like(up), left, up, (left + up) >> 1, nearest)
+    guesses = (np.zeros_like(up), left, up, (left + up) >> 1, _paeth(left, up, corner))
     best = np.empty((len(rows), 1 + rows.shape[1]), np.uint8)
     lowest = np.full(len(rows), np.iinfo(np.int64).max)
     for kind, guess in enumerate(guesses):
