@@ -1,4 +1,4 @@
-"""Padding to a multiple and cutting back, for networks that want sides divisible by something."""
+"""Padding by mirroring or repeating, any amount on every side."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from undegrade.core.errors import UnknownNameError
 
-__all__ = ["MODES", "crop", "pad", "to_multiple"]
+__all__ = ["MODES", "pad"]
 
 MODES = ("reflect", "symmetric", "edge")
 
@@ -43,21 +43,3 @@ def pad(picture: Tensor, amounts: tuple[int, int, int, int], mode: str = "reflec
     if left or right:
         picture = picture.index_select(-1, _source(width, left, right, mode, picture.device))
     return picture
-
-
-def to_multiple(
-    picture: Tensor, multiple: int, mode: str = "reflect", least: int = 1
-) -> tuple[Tensor, tuple[int, int]]:
-    """Pad below and on the right until both sides are multiples of ``multiple`` and at least ``least``.
-
-    Returns:
-        The padded picture and the size (height, width) it had, for ``crop``.
-    """
-    height, width = picture.shape[-2:]
-    wanted = [-(-max(side, least) // multiple) * multiple for side in (height, width)]
-    return pad(picture, (0, wanted[1] - width, 0, wanted[0] - height), mode), (height, width)
-
-
-def crop(picture: Tensor, size: tuple[int, int], scale: int = 1) -> Tensor:
-    """The first ``size`` pixels, times ``scale``, of a result whose input was padded by ``to_multiple``."""
-    return picture[..., : size[0] * scale, : size[1] * scale]
