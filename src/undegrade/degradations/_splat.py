@@ -11,6 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from undegrade.ops.filters import fast_length
+
 __all__ = ["Scatter", "strew"]
 
 Scatter = tuple[Tensor, int, float, float]
@@ -22,7 +24,8 @@ def strew(scatters: Sequence[Scatter], height: int, width: int, generator: torch
     if not scatters:
         return torch.zeros(1, height, width)
     side = max(shape.shape[-1] for shape, *_ in scatters)
-    rows, columns = _fast(max(height, side)), _fast(max(width, side))
+    # Even, as the inverse transform wants its last axis.
+    rows, columns = (2 * fast_length(-(-max(length, side) // 2)) for length in (height, width))
     seeds = torch.zeros(len(scatters), rows * columns)
     shapes = torch.zeros(len(scatters), rows, columns)
     for number, (shape, count, low, high) in enumerate(scatters):
@@ -32,18 +35,3 @@ def strew(scatters: Sequence[Scatter], height: int, width: int, generator: torch
     spectrum = torch.fft.rfft2(seeds.view(-1, rows, columns)) * torch.fft.rfft2(shapes)
     layer: Tensor = torch.fft.irfft2(spectrum.sum(dim=0), s=(rows, columns))
     return layer[None, :height, :width].clamp(min=0)
-
-
-def _fast(length: int) -> int:
-    """The next even length without large prime factors."""
-    return next(n for n in range(length + length % 2, 2 * length + 8, 2) if _largest_prime(n) <= 5)
-
-
-def _largest_prime(number: int) -> int:
-    prime = 2
-    while prime * prime <= number:
-        if number % prime:
-            prime += 1
-        else:
-            number //= prime
-    return number

@@ -12,8 +12,11 @@ def farthest(depth: Tensor) -> Tensor:
     """The depth that a hundredth of the known pixels lies beyond; a few stray ones decide nothing.
 
     Args:
-        depth: of any shape, 0 where unknown; something in it is known.
+        depth: floats of any shape, 0 where unknown; something in it is known.
+
+    Returns:
+        A scalar, in the unit of ``depth``.
     """
-    ordered = depth[depth > 0]
+    known = depth[depth > 0]
     # quantile() refuses large tensors; every few pixels tell the same.
-    return torch.quantile(ordered[:: ordered.numel() // 10000 + 1], 0.99)
+    return torch.quantile(known[:: known.numel() // 10000 + 1], 0.99)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from undegrade.ops.pad import pad
 
-__all__ = ["box_mean", "convolve", "gaussian_blur", "gaussian_window", "guided_filter"]
+__all__ = ["box_mean", "convolve", "fast_length", "gaussian_blur", "gaussian_window", "guided_filter"]
 
 
 def gaussian_window(size: int, sigma: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -72,15 +72,15 @@ def convolve(picture: Tensor, kernel: Tensor) -> Tensor:
     height, width = kernel.shape[-2:]
     top, left = height // 2, width // 2
     x = pad(picture, (left, left, top, top), "symmetric")
-    # A length with small factors only: FFTs of prime lengths are several times slower.
-    size = [_fast_length(side) for side in x.shape[-2:]]
+    size = [fast_length(side) for side in x.shape[-2:]]
     spectrum = torch.fft.rfft2(x, s=size) * torch.fft.rfft2(kernel.to(x), s=size)
     full: Tensor = torch.fft.irfft2(spectrum, s=size)
     rows, columns = picture.shape[-2:]
     return full[..., 2 * top : 2 * top + rows, 2 * left : 2 * left + columns]
 
 
-def _fast_length(length: int) -> int:
+def fast_length(length: int) -> int:
+    """The next length from ``length`` on without prime factors above 5: FFTs of others take several times as long."""
     while True:
         rest = length
         for prime in (2, 3, 5):
