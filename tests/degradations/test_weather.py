@@ -93,9 +93,10 @@ def test_layers_from_a_folder(tmp_path: Path) -> None:
     assert found.draw(generator(), 24, 50).shape == (1, 24, 50)
 
 
-def test_layers_of_sixteen_bits_and_hidden_files(tmp_path: Path) -> None:
+def test_layers_of_sixteen_bits_among_what_is_no_picture(tmp_path: Path) -> None:
     Image.fromarray(np.array([[0, 65535], [257 * 100, 257 * 7]], np.uint16)).save(tmp_path / "deep.png")
     (tmp_path / "._deep.png").write_bytes(b"no picture")
+    (tmp_path / "folder.png").mkdir()
     (layer,) = open_layers(tmp_path).layers
     assert layer.tolist() == [[0, 255], [100, 7]]
 
