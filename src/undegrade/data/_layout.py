@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from undegrade.core.errors import InputError, UnknownNameError, UsageError
-from undegrade.core.formats import SUFFIXES
-from undegrade.data.folders import Matching, hidden, match, natural, rule
+from undegrade.data.folders import Matching, is_picture, match, named, natural, rule
 
 __all__ = ["Layout", "Part"]
 
@@ -120,10 +119,5 @@ def _find(root: Path, pattern: str) -> list[tuple[str, Path]]:
     parts = pattern.split("/")
     first = next(index for index, part in enumerate(parts) if "*" in part)
     start = root.joinpath(*parts[:first])
-    files = [
-        file
-        for file in root.glob(pattern)
-        if file.suffix.lower() in SUFFIXES and not hidden(file, start) and file.is_file()
-    ]
-    named = [(file.relative_to(start).with_suffix("").as_posix(), file) for file in files]
-    return sorted(named, key=lambda entry: natural(entry[0]))
+    files = (file for file in root.glob(pattern) if is_picture(file, start))
+    return sorted(named(files, start), key=lambda entry: natural(entry[0]))

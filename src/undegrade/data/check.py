@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import load_rgb
-from undegrade.data.folders import Key, Matching, Pair, list_pictures, listed, rule, uneven
+from undegrade.data.folders import Key, Matching, Pair, count_deeper, listed, rule, uneven
 from undegrade.data.locate import locate
 
 __all__ = ["CheckReport", "Finding", "check_data", "check_matching"]
@@ -122,7 +122,7 @@ def check_data(
     )
     report = check_matching(found.matching, found.scale, min_size, found.border)
     folder = None if recursive or layout is not None else root or inputs
-    deeper = len(list_pictures(folder, recursive=True)) - len(list_pictures(folder)) if folder is not None else 0
+    deeper = 0 if folder is None else count_deeper(folder)
     if deeper:
         message = f"{deeper} pictures in subfolders, which training takes too, were not looked at: say recursive"
         report = replace(report, findings=(*report.findings, Finding("subfolders", (), message)))

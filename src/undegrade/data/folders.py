@@ -7,7 +7,7 @@ meets `norain/001.png`. Data sets with other habits bring a rule of their own (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,13 @@ __all__ = [
     "Key",
     "Matching",
     "Pair",
-    "hidden",
+    "count_deeper",
+    "is_picture",
     "list_pictures",
     "listed",
     "match",
     "match_folders",
+    "named",
     "natural",
     "pair_folders",
     "rule",
@@ -72,9 +74,13 @@ def natural(text: str) -> tuple[list[tuple[int, int | str]], str]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts], text
 
 
-def hidden(file: Path, folder: Path) -> bool:
-    """Whether ``file``, or a folder between it and ``folder``, has a name that begins with a dot."""
-    return any(part.startswith(".") for part in file.relative_to(folder).parts)
+def is_picture(file: Path, folder: Path) -> bool:
+    """Whether ``file`` is a picture by its suffix, and neither it nor a folder between it and ``folder`` is hidden."""
+    return (
+        file.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+        and file.is_file()
+    )
 
 
 def listed(files: Sequence[object]) -> str:
@@ -92,10 +98,22 @@ def list_pictures(folder: Path | str, recursive: bool = False) -> list[Path]:
     if not is_folder(folder):
         raise InputError(f"no folder '{folder}': give the folder that holds the pictures")
     entries = below(folder) if recursive else folder.iterdir()
-    found = [
-        entry for entry in entries if entry.suffix.lower() in SUFFIXES and not hidden(entry, folder) and entry.is_file()
-    ]
+    found = [entry for entry in entries if is_picture(entry, folder)]
     return sorted(found, key=lambda path: natural(path.relative_to(folder).as_posix()))
+
+
+def named(files: Iterable[Path], folder: Path | str) -> list[tuple[str, Path]]:
+    """Each file with its name: the path below ``folder``, with forward slashes and without its suffix."""
+    return [(file.relative_to(folder).with_suffix("").as_posix(), file) for file in files]
+
+
+def count_deeper(folder: Path | str) -> int:
+    """How many pictures lie in subfolders of ``folder``.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    return len(list_pictures(folder, recursive=True)) - len(list_pictures(folder))
 
 
 def _before_underscore(name: str) -> str:
@@ -200,16 +218,13 @@ def _by_key(side: Sequence[tuple[str, Path]], key: Key) -> dict[str, tuple[Path,
     return {name: tuple(files) for name, files in found.items()}
 
 
-def _named(folder: Path, recursive: bool) -> list[tuple[str, Path]]:
-    return [(file.relative_to(folder).with_suffix("").as_posix(), file) for file in list_pictures(folder, recursive)]
-
-
 def match_folders(
     inputs: Path | str, targets: Path | str, key: Key | str | None = "stem", recursive: bool = False
 ) -> Matching:
     """`match` over the pictures of two folders; ``key`` may be the name of a rule."""
     found = rule(key) if isinstance(key, str) else key
-    return match(_named(Path(inputs), recursive), _named(Path(targets), recursive), found)
+    low, high = (named(list_pictures(folder, recursive), folder) for folder in (inputs, targets))
+    return match(low, high, found)
 
 
 def pair_folders(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from undegrade.core.errors import InputError, UsageError
-from undegrade.data.folders import Key, Matching, Pair, list_pictures, match_folders
+from undegrade.data.folders import Key, Matching, Pair, list_pictures, match_folders, named
 from undegrade.data.layouts import get
 
 __all__ = ["Located", "locate"]
@@ -59,6 +59,5 @@ def locate(
         files = list_pictures(root, recursive)
         if not files:
             raise InputError(f"no pictures in '{root}': name a known data set, or look into subfolders (recursive)")
-        named = [(file.relative_to(root).with_suffix("").as_posix(), file) for file in files]
-        return Located(Matching(tuple(Pair(name, file, file) for name, file in named)))
+        return Located(Matching(tuple(Pair(name, file, file) for name, file in named(files, root))))
     raise UsageError("name the data one way: a folder of clean pictures, inputs and targets, or a known set's folder")

@@ -25,7 +25,7 @@ from undegrade.core.errors import InputError, MissingExtraError, UsageError
 from undegrade.core.image import Picture, read
 from undegrade.core.image import save as save_picture
 from undegrade.core.names import exists, is_file, is_folder, same_file
-from undegrade.data.folders import Pair, list_pictures, pair_folders, rule
+from undegrade.data.folders import Pair, count_deeper, list_pictures, named, pair_folders, rule
 from undegrade.engine.degrade import apply, check_seed, generator_for
 from undegrade.engine.scores import EvalReport, ImageScore
 from undegrade.inference.load import load
@@ -205,15 +205,15 @@ def _synthetic(
     files = list_pictures(clean, recursive)
     if not files:
         raise InputError(f"no pictures in '{clean}': give the folder that holds the clean ones")
-    named = [(file.relative_to(clean).with_suffix("").as_posix(), file) for file in files]
-    name, count = Counter(name for name, _ in named).most_common(1)[0]
+    pictures = named(files, clean)
+    name, count = Counter(name for name, _ in pictures).most_common(1)[0]
     if count > 1:
         raise UsageError(f"clean={clean}: {count} pictures are called '{name}': keep one file for each name")
-    return [(name, partial(make, file, name=name)) for name, file in named]
+    return [(name, partial(make, file, name=name)) for name, file in pictures]
 
 
 def _left_out(folder: Path | str | None, recursive: bool) -> str:
-    deeper = 0 if recursive or folder is None else len(list_pictures(folder, True)) - len(list_pictures(folder))
+    deeper = 0 if recursive or folder is None else count_deeper(folder)
     return f"; {deeper} in subfolders left out" if deeper else ""
 
 
