@@ -46,6 +46,13 @@ def test_limit_of_an_old_container(monkeypatch, tmp_path):
     assert device.host_memory() == 0
 
 
+def test_cores_of_an_old_container(monkeypatch, tmp_path):
+    for quota, cores in (("200000", 2), ("-1", 8)):
+        group(monkeypatch, tmp_path, **{"cpu__cpu.cfs_quota_us": quota, "cpu__cpu.cfs_period_us": "100000"})
+        monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: range(8), raising=False)
+        assert device.threads() == cores
+
+
 def test_no_limit(monkeypatch, tmp_path):
     group(monkeypatch, tmp_path, **{"memory.max": "max", "memory.current": "1", "cpu.max": "max 100000"})
     free, cores = device.host_memory(), device.threads()

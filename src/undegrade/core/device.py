@@ -60,10 +60,12 @@ def host_memory() -> int:
 
 
 def threads() -> int:
-    """How many threads this process may keep busy: its share of the cores, container quotas included."""
+    """How many threads this process may keep busy: its share of the cores, the quotas of containers (cgroup v1 and v2)
+    included."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = (_words(_CGROUP / "cpu.max") or ["max"])[:2]
-    if len(quota) == 2 and quota[0] != "max":
+    old = _words(_CGROUP / "cpu/cpu.cfs_quota_us") + _words(_CGROUP / "cpu/cpu.cfs_period_us")  # cgroup v1
+    quota = _words(_CGROUP / "cpu.max") or old
+    if len(quota) == 2 and quota[0].isdigit():  # without a quota "max", in v1 -1
         cores = min(cores, max(1, round(int(quota[0]) / int(quota[1]))))
     return cores
 
