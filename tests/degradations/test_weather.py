@@ -116,6 +116,14 @@ def test_missing_layers(tmp_path: Path) -> None:
         Layers([])
 
 
+def test_strengths_of_made_layers_are_refused_with_drawn_ones() -> None:
+    layers = torch.zeros(1, 8, 8)
+    with pytest.raises(UsageError, match=r"heavy=0\.5: .* leave out 'layers'"):
+        rain(torch.zeros(3, 8, 8), generator(), layers=layers, heavy=0.5)
+    with pytest.raises(UsageError, match=r"density=2: .* leave out 'layers'"):
+        snow(torch.zeros(3, 8, 8), generator(), layers=layers, density=2)
+
+
 def test_rain_models() -> None:
     with pytest.raises(UnknownNameError, match="additive"):
         rain(picture(), generator(), model="aditive")

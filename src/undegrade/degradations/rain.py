@@ -44,7 +44,7 @@ def rain(
 
     Raises:
         UnknownNameError: another model.
-        UsageError: ``count`` without ``layers``.
+        UsageError: ``count`` without ``layers``, or ``heavy`` with them.
     """
     height, width = clean.shape[-2:]
     if layers is None:
@@ -53,6 +53,8 @@ def rain(
         layer = streaks(height, width, generator, heavy=chance(generator, 0.5 if heavy is None else heavy, "heavy"))
         layer = layer * strength(generator, gain, 1.0, 1.0, "gain")
     else:
+        if heavy is not None:
+            raise UsageError(f"heavy={heavy!r}: says how often made streaks are heavy: leave out 'layers'")
         source = open_layers(layers)
         overlaid = round(strength(generator, count, 1, 1, "count"))
         layer = torch.stack([source.draw(generator, height, width) for _ in range(max(1, overlaid))]).sum(dim=0)

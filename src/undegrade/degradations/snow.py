@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from undegrade.core.errors import UsageError
 from undegrade.degradations._draw import Strength, chance, round8, strength, uniform
 from undegrade.degradations._layers import Layers, open_layers
 from undegrade.degradations._splat import Scatter, strew
@@ -62,6 +63,9 @@ def snow(
         gain: factor on the mask; None: U(0.7, 1.2) for drawn masks, 1 for made ones.
         density: factor on the number of made flakes; None: U(0.7, 3).
         veil: probability of the veil; None: 0.5.
+
+    Raises:
+        UsageError: ``density`` with ``layers``.
     """
     height, width = clean.shape[-2:]
     veiled = chance(generator, 0.5 if veil is None else veil, "veil")
@@ -69,6 +73,8 @@ def snow(
         crowd = strength(generator, density, 0.7, 3.0, "density")
         mask = flakes(height, width, generator, density=crowd) * strength(generator, gain, 1.0, 1.0, "gain")
     else:
+        if density is not None:
+            raise UsageError(f"density={density!r}: says how many flakes are made: leave out 'layers'")
         mask = open_layers(layers).draw(generator, height, width)
         mask = mask * strength(generator, gain, 0.7, 1.2, "gain")
     mask = mask.clamp(0, 1).to(clean.device)
