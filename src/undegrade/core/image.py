@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
@@ -144,10 +145,8 @@ def read(source: Any, *, frame: int | None = None, max_pixels: int = MAX_PIXELS)
                 )
             if frame is not None and not 0 <= frame < count:
                 raise UsageError(f"frame={frame}: the file holds {count}, counted from 0")
-            for index, one in enumerate(found):
-                if index == (frame or 0):
-                    return from_frame(one, "bytes" if isinstance(source, bytes) else "path")
-            raise InputError("the file holds no picture")
+            wanted = next(islice(found, frame or 0, None))
+            return from_frame(wanted, "bytes" if isinstance(source, bytes) else "path")
         case Image.Image():
             return from_frame(decode.opened(source, frame), "pil")
         case np.ndarray():

@@ -55,12 +55,6 @@ class Window:
             )
         return picture
 
-    def __str__(self) -> str:
-        shape = f"Gaussian {self.size}x{self.size} sigma {self.sigma:g}" if self.kind == "gaussian" else ""
-        shape = shape or f"uniform {self.size}x{self.size}"
-        border = "inside only" if self.border == "valid" else "edge pixels repeated"
-        return f"{shape}, {border}{', sample covariance' if self.unbiased else ''}"
-
 
 GAUSSIAN = Window("gaussian", 11)
 """The reference implementation of 2004: 11 x 11, sigma 1.5, valid region."""
