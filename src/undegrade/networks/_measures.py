@@ -57,18 +57,24 @@ def whole(views: Tensor) -> Tensor:
     return torch.cat([_peaks(low), _sharpness(grey), _lonely(low), _airlight(views)], dim=1)
 
 
-def _told(maps: Tensor) -> Tensor:
-    """(N, 6 C) of (N, C, H, W): size, peakedness and lopsidedness of the values; size in calm and busy places."""
+def _statistics(maps: Tensor) -> Tensor:
+    """(N, 6 C) of (N, C, H, W): mean magnitude, RMS over it, skewness; magnitude in calm, usual and busy places.
+
+    Places are of 8 x 8 pixels. All but the skewness, which is taken around zero, are logarithms.
+    """
     size = maps.abs().mean(dim=(2, 3)) + _TINY
     root = maps.square().mean(dim=(2, 3)).sqrt() + _TINY
-    lop = (maps * maps * maps).mean(dim=(2, 3)) / root**3
+    skew = (maps * maps * maps).mean(dim=(2, 3)) / root**3
     places = F.avg_pool2d(maps.abs(), 8).flatten(2).sort(dim=2).values + _TINY
     ranks = [int(share * (places.shape[2] - 1)) for share in (0.1, 0.5, 0.9)]
-    return torch.cat([size.log(), (root / size).log(), lop.clamp(-8, 8), places[..., ranks].log().flatten(1)], dim=1)
+    return torch.cat([size.log(), (root / size).log(), skew.clamp(-8, 8), places[..., ranks].log().flatten(1)], dim=1)
 
 
-def _rare(maps: Tensor) -> Tensor:
-    """(N, 5 C) of (N, C, H, W): the middle, and the highest and lowest thousandth and hundredth, in usual widths."""
+def _tails(maps: Tensor) -> Tensor:
+    """(N, 5 C) of (N, C, H, W): the median, and where the highest and lowest 0.1 % and 1 % begin.
+
+    In units of the width that the middle 68 % have.
+    """
     flat = maps.flatten(2)
     some = flat.shape[2] // 100
     high, low = flat.topk(some, dim=2).values, -(-flat).topk(some, dim=2).values
@@ -85,7 +91,7 @@ def _noise(pictures: Tensor, grey: Tensor) -> Tensor:
     """
     colours = torch.cat([grey, pictures[:, :1] - pictures[:, 1:2], pictures[:, 2:] - pictures[:, 1:2]], dim=1)
     sizes = (colours, F.avg_pool2d(colours, 2))
-    return torch.cat([_told(size.diff(n=2, dim=2).diff(n=2, dim=3) / 6) for size in sizes], dim=1)
+    return torch.cat([_statistics(size.diff(n=2, dim=2).diff(n=2, dim=3) / 6) for size in sizes], dim=1)
 
 
 def _slopes(grey: Tensor) -> Tensor:
@@ -93,7 +99,7 @@ def _slopes(grey: Tensor) -> Tensor:
     found = []
     for _ in range(4):
         a, b, c, d = grey[..., :-1, :-1], grey[..., :-1, 1:], grey[..., 1:, :-1], grey[..., 1:, 1:]
-        found.append(_told(torch.cat([b - a, c - a, (d - a) * 0.7, (c - b) * 0.7], dim=1)))
+        found.append(_statistics(torch.cat([b - a, c - a, (d - a) * 0.7, (c - b) * 0.7], dim=1)))
         grey = F.avg_pool2d(grey, 2)
     return torch.cat(found, dim=1)
 
@@ -182,7 +188,7 @@ def _lines() -> Tensor:
 def _streaks(low: Tensor) -> Tensor:
     """Lines near the vertical, fine and coarse, in the darkest channel: streaks lift it, coloured things do not."""
     sizes = [F.conv2d(plane, _lines()) for plane in (low, F.avg_pool2d(low, 2))]
-    return torch.cat([told(size) for size in sizes for told in (_told, _rare)], dim=1)
+    return torch.cat([statistics(size) for size in sizes for statistics in (_statistics, _tails)], dim=1)
 
 
 def _blobs(plane: Tensor) -> Tensor:
@@ -196,13 +202,13 @@ def _blobs(plane: Tensor) -> Tensor:
 
 def _spots(grey: Tensor) -> Tensor:
     """Bright and dark blobs."""
-    return _told(_blobs(grey))
+    return _statistics(_blobs(grey))
 
 
 def _white(low: Tensor) -> Tensor:
     """Blobs in the darkest channel, which flakes and drops lift."""
     blobs = _blobs(low)
-    return torch.cat([_told(blobs), _rare(blobs)], dim=1)
+    return torch.cat([_statistics(blobs), _tails(blobs)], dim=1)
 
 
 def _colours(pictures: Tensor, grey: Tensor) -> Tensor:
@@ -317,12 +323,12 @@ def _by_darkness(pictures: Tensor, grey: Tensor) -> Tensor:
     dark = -F.max_pool2d(-low, 8)
     height = torch.linspace(0, 1, dark.shape[2], dtype=dark.dtype)[:, None].expand_as(dark)
     found = []
-    for order, told in (
+    for order, planes in (
         (dark, (contrast, vivid, bright, blue, height, dark)),
         (contrast, (dark, vivid, height, contrast)),
     ):
         rank = order.flatten(1).argsort(dim=1)
-        found += [F.adaptive_avg_pool1d(plane.flatten(1).gather(1, rank)[:, None], 6)[:, 0] for plane in told]
+        found += [F.adaptive_avg_pool1d(plane.flatten(1).gather(1, rank)[:, None], 6)[:, 0] for plane in planes]
     rows = torch.cat([contrast, dark, vivid], dim=1).mean(dim=3)
     return torch.cat([*found, F.adaptive_avg_pool1d(rows, 6).flatten(1)], dim=1)
 
