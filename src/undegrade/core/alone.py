@@ -1,4 +1,4 @@
-"""What changes the whole process while it works, and so is for one thread at a time."""
+"""The lock for code that changes the state of the whole process, which one thread at a time may do."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ __all__ = ["MAX_PIXELS", "READABLE", "WAY_OUT", "check_pixels", "check_size", "d
 MAX_PIXELS = 300_000_000
 """Larger files are refused before anything is decoded; a few kilobytes can claim to be terapixels."""
 WAY_OUT = "raise it with max_pixels (--max-pixels) if the file is to be trusted"
-"""Said of larger files."""
+"""What to do about larger files, for messages."""
 READABLE = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "AVIF", "BMP", "GIF", "HEIF")
 SRGB_GAMMA = 0.45455
 """What a PNG file's gamma chunk says of sRGB, about 1 / 2.2."""
@@ -81,7 +81,7 @@ def _content(path: Path, max_pixels: int) -> bytes:
 
 
 def _handed_over(frames: list[Frame]) -> Iterator[Frame]:
-    """Neither the file's content nor the frame stays in memory while the frame is worked on."""
+    """The frames, each let go of as it is handed over: what works on one needs the memory."""
     while frames:
         yield frames.pop()
 
@@ -200,7 +200,7 @@ def _tiff_page(data: bytes, pages: list[tiff.Page], chosen: list[int], notes: tu
 
 
 def _raw(value: object) -> bytes:
-    """A tag's bytes, which Pillow hands over by the type that the file gave them; none if they are called numbers."""
+    """A tag's bytes, which Pillow gives as text or in a tuple where the file names that type; empty for numbers."""
     value = value[0] if isinstance(value, tuple) else value
     value = value.encode("latin-1") if isinstance(value, str) else value
     return value if isinstance(value, bytes) else b""
@@ -316,7 +316,7 @@ def check_pixels(pixels: int, limit: int) -> None:
     """Refuses more pixels than the limit.
 
     Raises:
-        InputError: so many they are.
+        InputError: there are more.
     """
     if pixels > limit:
         raise InputError(_too_large(pixels, limit))

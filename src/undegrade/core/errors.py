@@ -42,12 +42,12 @@ class UnknownNameError(UsageError):
         self.kind, self.name, self.known = kind, name, names
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Exceptions are made anew from their message: between processes, pools would break or wait for ever.
+        # Pickle calls the class with the message alone, which does not fit: pools of processes would break or hang.
         return type(self), (self.kind, self.name, self.known)
 
 
 class InputError(UndegradeError):
-    """One input cannot be read, restored or written; others are not concerned."""
+    """One input cannot be read, restored or written; a batch goes on with the others."""
 
 
 class WeightsError(UndegradeError):

@@ -41,7 +41,7 @@ EXIF_PART, GPS_PART, INTEROPERABILITY, PIXEL_WIDTH, PIXEL_HEIGHT = 0x8769, 0x882
 ACROSS = (5, 6, 7, 8)
 """Orientations in which the stored rows are columns of the picture."""
 MOST_GONE = 16
-"""Tags that are left out one by one; a block that is too long even then has none worth the time."""
+"""So many tags are left out one by one; a block that is still too long is left out as a whole."""
 XMP, ICC, IPTC = 700, 34675, 33723
 IPTC_RESOURCE = 0x0404
 INCH, CENTIMETRE = 2, 3
@@ -54,7 +54,7 @@ DESCRIPTIVE = {
 """Tags of the main directory that speak of the photograph. The others (strips, predictor, thumbnail, orientation ...)
 speak of how the input file stores it and would be wrong in the output."""
 UNDEFINED = {37121, 37500, 37510, 41728, 41729, 41995}
-"""Tags of the EXIF part whose bytes have no type (EXIF 2.32, section 4.6.5) and for Pillow would be small numbers:
+"""Tags of the EXIF part of the type UNDEFINED (EXIF 2.32, section 4.6.5), which Pillow would write as small numbers:
 components, maker's note, user's comment, kinds of source and scene, settings of the device."""
 
 
@@ -191,7 +191,7 @@ def shortened(block: bytes, most: int) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _plain(value: Any) -> bytes | str:
-    """A tag's value, as long as it is about in a file."""
+    """A tag's value in a form that is about as long as in a file."""
     return value if isinstance(value, bytes | str) else repr(value)
 
 

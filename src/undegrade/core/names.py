@@ -33,8 +33,8 @@ SLASHES = tuple({"/", os.sep})
 
 
 def exists(path: str | Path) -> bool:
-    """Whether anything is there. As ``is_file`` and ``is_folder``, unlike pathlib's, this takes names that no disk can
-    have, because they are too long, for names of nothing."""
+    """Whether anything is there. Where a name is too long for any disk, this, ``is_file`` and ``is_folder`` say no;
+    pathlib's methods raise an OSError."""
     return os.path.exists(path)  # noqa: PTH110
 
 
@@ -62,7 +62,7 @@ def printable(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """The same for all spellings that a file system may take for one: case and composed letters are levelled."""
+    """One form of all spellings of ``name`` that some file system takes for the same: lower case, composed letters."""
     if name.isascii():
         return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,4 +1,4 @@
-"""Looking through a data set before the first training step: unpaired, corrupt, wrong size, there twice."""
+"""Checks a data set before the first training step: unpaired, corrupt, of the wrong size, duplicated."""
 
 from __future__ import annotations
 

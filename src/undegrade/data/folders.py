@@ -168,10 +168,10 @@ def match(
 
     Args:
         inputs, targets: (path below the folder without suffix, file) of either side.
-        key: made into a key on both sides; a target that answers to its plain name too is found under both,
-            so ``1400_1`` finds a target called ``1400_1`` before one called ``1400``. A target that is called as one
-            input serves no other input whose key merely is the same: ``img_1`` is not what ``img_2`` should look
-            like. None pairs by position.
+        key: turns the names of both sides into keys. An input takes the target of its own name first, then the one
+            whose name or key is its key: ``1400_1`` finds a target called ``1400_1`` before one called ``1400``. A
+            target that has the name of one input is not given to another by key alone: ``img_1`` is not what
+            ``img_2`` should look like. None pairs by position.
     """
     if key is None:
         both = min(len(inputs), len(targets))

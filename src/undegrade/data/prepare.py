@@ -130,7 +130,7 @@ def _places(pair: Pair, out: Path, suffixes: tuple[str, str], place: str = "") -
 
 
 def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
-    """Of two files for one name only the first would be laid out."""
+    """Raises a UsageError where two files would get one name: only the first of them would be written."""
     claims = dict(matching.ambiguous or {})
     files: dict[Path, list[Path]] = {}
     for pair in matching.pairs:
@@ -149,10 +149,10 @@ def _copy(pair: Pair, out: Path, how: _Cut) -> bool:
     for source in ways:
         try:
             source.open("rb").close()
-        except OSError as error:  # of the copy it might be the target's, at which everything stops
+        except OSError as error:  # found here and not by the copy, whose errors may be the target's and end the run
             raise InputError(f"{source}: cannot be read ({error.strerror or error})") from error
     if pair.input != pair.target:
-        _fitting_pictures(pair, how)  # a header does not tell the size for sure: photographs may be stored lying
+        _fitting_pictures(pair, how)  # decoded, since a header tells the size before any rotation by EXIF
     written = [_written(place, partial(shutil.copyfile, source)) for source, place in ways.items()]
     return any(written)
 

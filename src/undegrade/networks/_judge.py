@@ -57,12 +57,12 @@ class JudgeConfig:
     """Every number of a Judge.
 
     Attributes:
-        minds: that are asked.
-        embedding: numbers that describe a crop.
-        heads: ways of weighing the crops against each other.
-        hidden: neurons before the outputs.
-        dropout: while training.
-        faults: that it knows.
+        minds: members of the ensemble.
+        embedding: features of a crop.
+        heads: attention heads that pool the crops.
+        hidden: neurons of the layer before the outputs.
+        dropout: share of neurons dropped in training.
+        faults: how many it tells apart.
     """
 
     minds: int = 5
@@ -74,7 +74,7 @@ class JudgeConfig:
 
 
 class Mind(nn.Module):
-    """Measures in, an ``Opinion`` out. The crops are weighed against each other by attention."""
+    """One member of the ensemble: measures in, an ``Opinion`` out. Attention pools the crops."""
 
     def __init__(self, config: JudgeConfig) -> None:
         super().__init__()
@@ -106,7 +106,8 @@ class Judge(nn.Module):
     """Crops and a view in, the mean ``Opinion`` of several minds out: each was trained from another start.
 
     Attributes:
-        bias: (faults + 1,) put on their cases, by which the line between fine and spoilt lies where both are as likely.
+        bias: (faults + 1,) added to the cases, calibrated so that fine and spoilt are told apart where both are equally
+            likely.
     """
 
     bias: Tensor

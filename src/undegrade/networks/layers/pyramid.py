@@ -43,12 +43,12 @@ __all__ = ["KeyLine", "PyramidAttention", "attend"]
 LEVELS = 5
 SHARPNESS = 10.0
 NORM_FLOOR = 9.999999747378752e-05  # 1e-4 as float32 holds it, in double precision too
-# A strip has as many columns as keep one of the seven rows of it below this size, so that they stay in a core's cache,
 NUMBERS_PER_ROW = 400_000
-# or on a GPU, where every step of a strip costs a launch, so that they are about 200 MB,
+"""Most numbers in a strip's row on a CPU: its seven rows stay in a core's cache."""
 NUMBERS_PER_GPU_ROW = 8_000_000
-# but no fewer than these: up to four more are computed on top.
+"""The same on a GPU, where every step of a strip costs a launch: seven rows are about 200 MB."""
 LEAST_COLUMNS = 24
+"""Of a strip, whatever its rows take: up to four more are computed on top."""
 softmax_slope = torch.ops.aten._softmax_backward_data
 
 
