@@ -27,14 +27,14 @@ class Url:
     """A file or folder that fsspec reaches; has the parts of ``pathlib.Path`` that a batch of files needs.
 
     Attributes:
-        text: as the user wrote it, without a slash at the end.
+        text: as the user wrote it, without a slash at the end; roots (``s3://``, ``file:///``) keep theirs.
     """
 
     text: str
 
     def __post_init__(self) -> None:
         text = self.text.rstrip("/")
-        object.__setattr__(self, "text", f"{text}//" if text.endswith(":") else text)
+        object.__setattr__(self, "text", self.text[: len(text) + 3] if text.endswith(":") else text)
 
     def __str__(self) -> str:
         return self.text
@@ -61,7 +61,7 @@ class Url:
     @property
     def parent(self) -> Url:
         """The folder."""
-        return Url(posixpath.dirname(self.text))
+        return Url(self.text.removesuffix(self.name))
 
     def with_name(self, name: str) -> Url:
         """Beside it."""
