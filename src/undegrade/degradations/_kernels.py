@@ -90,7 +90,8 @@ def open_kernels(kernels: str | Path | Tensor | Sequence[Tensor]) -> list[Tensor
 def _read(place: str) -> list[Tensor]:
     root = Path(place)
     found = []
-    for file in [root] if root.is_file() else sorted(file for file in below(root) if file.suffix == ".npz"):
+    files = [root] if root.is_file() else [file for file in below(root) if file.suffix == ".npz"]
+    for file in sorted(files, key=lambda file: file.parts):  # paths themselves sort without case on Windows
         try:
             with file.open("rb") as content, np.load(content) as arrays:  # by name, a damaged one would stay open
                 found += [_centred(torch.from_numpy(arrays[name]).float()) for name in arrays.files]

@@ -45,10 +45,11 @@ class Layers:
             InputError: no picture there.
         """
         root = Path(folder)
-        files = [root] if root.is_file() else sorted(filter(_is_picture, below(root)))
+        files = [root] if root.is_file() else list(filter(_is_picture, below(root)))
         if not files:
             raise InputError(f"{folder}: no layer pictures there")
-        return cls([_grey(file) for file in files])
+        # Paths themselves sort without case on Windows, and a seed would draw other layers there.
+        return cls([_grey(file) for file in sorted(files, key=lambda file: file.parts)])
 
     def draw(self, generator: torch.Generator, height: int, width: int) -> Tensor:
         """(1, height, width) in 0..1: a random window, mirrored left to right by a coin.
