@@ -130,7 +130,7 @@ def test_bicubic_crops_to_a_multiple() -> None:
 
 @pytest.mark.parametrize("scale", [[2, 4], "2", "", math.nan, math.inf, {}, 0, -2])
 def test_bicubic_refuses_what_is_no_scale(scale: Any) -> None:
-    with pytest.raises(UsageError, match=r"scale=.*a whole number from 2 on is needed"):
+    with pytest.raises(UsageError, match=r"scale=.*a whole number from 1 on is needed"):
         bicubic(picture(), generator(), scale=scale)
 
 

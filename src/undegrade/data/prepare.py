@@ -216,9 +216,7 @@ def crop_corners(height: int, width: int, crop: int, stride: int) -> Iterator[tu
     >>> list(crop_corners(4, 10, 4, 4))
     [(0, 0), (0, 4), (0, 6)]
     """
-    tops, lefts = (
-        [*range(0, size - crop, stride), size - crop] for size in (height, width)
-    )  # fmt: skip
+    tops, lefts = ([*range(0, size - crop, stride), size - crop] for size in (height, width))
     return ((top, left) for top in tops for left in lefts)
 
 

@@ -41,12 +41,8 @@ def normalised(depth: Tensor, clean: Tensor) -> Tensor:
         return depth
     total, count = depth * known, known.float()
     filled = total.sum().div(count.sum()).expand_as(depth)
-    for radius in (
-        64,
-        24,
-        8,
-        3,
-    ):  # from coarse to fine: each pixel takes the nearest neighbourhood that knows something
+    # From coarse to fine: each pixel takes the smallest neighbourhood in which something is known.
+    for radius in (64, 24, 8, 3):
         share = box_mean(count, radius)
         filled = torch.where(share > 0.02, box_mean(total, radius) / share.clamp(min=1e-6), filled)
     return torch.where(known, depth, filled)

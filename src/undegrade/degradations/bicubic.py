@@ -31,7 +31,7 @@ def bicubic(clean: Tensor, generator: torch.Generator, *, scale: int | None = No
     """
     factor = choice(generator, (2, 3, 4)) if scale is None else scale
     if not isinstance(factor, Real) or not 1 <= factor < inf or int(factor) != factor:
-        raise UsageError(f"scale={scale!r}: a whole number from 2 on is needed")
+        raise UsageError(f"scale={scale!r}: a whole number from 1 on is needed")
     factor = int(factor)
     height, width = clean.shape[-2:]
     if min(height, width) < factor:

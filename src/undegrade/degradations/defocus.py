@@ -36,6 +36,9 @@ def defocus(
         level: probability that all of the picture lies at one distance (the same blur everywhere); None: 0.2.
         noise: sigma of the noise added after, in levels of 0..255; None: U(0, 2).
         gain: exposure against the sharp picture; None: U(0.95, 1.05).
+
+    Raises:
+        UsageError: a strength of another kind, or outside its range.
     """
     lots = [uniform(generator, 0, 1), uniform(generator, 0, 1)]
     largest = strength(generator, radius, 1, 16, "radius")

@@ -65,6 +65,9 @@ def haze(
         airlight: A; None: U(0.7, 1), exactly 1 in half of the cases with a depth map, as in SOTS-indoor. ``"sky"``:
             as in a landscape, where what is far takes the colour of the picture's own sky and the sky is farthest.
         tint: how far the airlight's channels may stray (0..1); None: 0.04 in a third of the cases, else 0.
+
+    Raises:
+        UsageError: a strength of another kind, or outside its range.
     """
     as_indoors, full_light = chance(generator, 0.5), chance(generator, 0.5)
     scaled = made_depth(clean, generator) if depth is None else normalised(depth, clean).to(clean.device)

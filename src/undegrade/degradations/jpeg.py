@@ -32,6 +32,10 @@ def jpeg(
             is one number (a test condition).
         twice: how often an earlier compression, its grid shifted by 0..7 pixels, comes first; None: 20 %, never
             when ``quality`` is one number.
+
+    Raises:
+        UsageError: a strength of another kind, or outside its range; neither one nor three channels.
+        UnknownNameError: an unknown subsampling.
     """
     full_chroma, again = chance(generator, 0.2), chance(generator, 0.2 if twice is None else twice, "twice")
     if subsampling is None:

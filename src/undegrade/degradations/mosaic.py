@@ -18,5 +18,9 @@ def bayer_mosaic(clean: Tensor, generator: torch.Generator, *, pattern: str | No
         clean: (3, H, W) in 0..1.
         generator: source of all randomness.
         pattern: RGGB, BGGR, GRBG or GBRG, counted from pixel (0, 0); None draws one of them.
+
+    Raises:
+        InputError: another number of channels.
+        UnknownNameError: another pattern.
     """
     return bayer.mosaic(clean, choice(generator, bayer.PATTERNS) if pattern is None else pattern)

@@ -44,6 +44,10 @@ def motion(
         gamma: probability that light adds up linearly (v^2.2) instead of coded values as in most benchmarks;
             None: 0.3.
         noise: sigma of the noise added after, in levels of 0..255; None: U(0, 2).
+
+    Raises:
+        UsageError: a strength of another kind, or outside its range.
+        InputError: as ``open_kernels``.
     """
     linear, highlights = chance(generator, 0.3 if gamma is None else gamma, "gamma"), chance(generator, 0.2)
     way = strength(generator, length, 4, 40, "length")

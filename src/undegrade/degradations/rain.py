@@ -44,7 +44,9 @@ def rain(
 
     Raises:
         UnknownNameError: another model.
-        UsageError: ``count`` without ``layers``, or ``heavy`` with them.
+        UsageError: a strength of another kind, or outside its range; ``count`` without ``layers``, or ``heavy`` with
+            them.
+        InputError: as ``open_layers``.
     """
     height, width = clean.shape[-2:]
     if layers is None:

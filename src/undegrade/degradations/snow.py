@@ -65,7 +65,8 @@ def snow(
         veil: probability of the veil; None: 0.5.
 
     Raises:
-        UsageError: ``density`` with ``layers``.
+        UsageError: a strength of another kind, or outside its range; ``density`` with ``layers``.
+        InputError: as ``open_layers``.
     """
     height, width = clean.shape[-2:]
     veiled = chance(generator, 0.5 if veil is None else veil, "veil")

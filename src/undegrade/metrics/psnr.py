@@ -36,7 +36,11 @@ def crop_border(picture: Tensor, border: int) -> Tensor:
 
 
 def mean_squared_error(output: Tensor, target: Tensor) -> float:
-    """Mean over all pixels and channels, in double precision."""
+    """Mean over all pixels and channels of two (C, H, W) pictures, in double precision.
+
+    Raises:
+        ValueError: as ``same_shape``.
+    """
     same_shape(output, target)
     return float((output.double() - target.double()).square().mean())
 
@@ -51,6 +55,9 @@ def psnr(output: Tensor, target: Tensor, data_range: float = 1.0) -> float:
     Args:
         output, target: (C, H, W).
         data_range: the peak value.
+
+    Raises:
+        ValueError: as ``same_shape``.
     """
     return _decibel(mean_squared_error(output, target), data_range)
 
@@ -86,5 +93,8 @@ def psnr_b(output: Tensor, target: Tensor, data_range: float = 1.0, block: int =
         output, target: (1, H, W).
         data_range: the peak value.
         block: width of a coding block.
+
+    Raises:
+        ValueError: as ``same_shape``.
     """
     return _decibel(mean_squared_error(output, target) + blocking_effect(output, block), data_range)

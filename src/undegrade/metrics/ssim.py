@@ -96,6 +96,9 @@ def ssim(output: Tensor, target: Tensor, window: Window = GAUSSIAN, data_range: 
         output, target: (C, H, W).
         window: how local statistics are taken.
         data_range: the peak value L in the constants (K L)^2.
+
+    Raises:
+        ValueError: as ``ssim_map``.
     """
     return float(ssim_map(output, target, window, data_range).mean())
 

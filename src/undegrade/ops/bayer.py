@@ -29,19 +29,33 @@ def masks(height: int, width: int, pattern: str = "RGGB", device: torch.device |
 
 
 def mosaic(picture: Tensor, pattern: str = "RGGB") -> Tensor:
-    """(..., 3, H, W) with zeros where the sensor did not sample the colour."""
+    """(..., 3, H, W) with zeros where the sensor did not sample the colour.
+
+    Raises:
+        InputError: another number of channels.
+        UnknownNameError: as ``masks``.
+    """
     if picture.shape[-3] != 3:
         raise InputError(f"{picture.shape[-3]} channels: a mosaic is made of a colour picture with 3")
     return picture * masks(picture.shape[-2], picture.shape[-1], pattern, picture.device)
 
 
 def single(picture: Tensor, pattern: str = "RGGB") -> Tensor:
-    """(..., 3, H, W) to the one-channel raw mosaic (..., 1, H, W)."""
+    """(..., 3, H, W) to the one-channel raw mosaic (..., 1, H, W).
+
+    Raises:
+        InputError, UnknownNameError: as ``mosaic``.
+    """
     return mosaic(picture, pattern).sum(dim=-3, keepdim=True)
 
 
 def from_single(raw: Tensor, pattern: str = "RGGB") -> Tensor:
-    """The one-channel raw mosaic (..., 1, H, W) to the zero-filled (..., 3, H, W)."""
+    """The one-channel raw mosaic (..., 1, H, W) to the zero-filled (..., 3, H, W).
+
+    Raises:
+        UsageError: another number of channels.
+        UnknownNameError: as ``masks``.
+    """
     if raw.shape[-3] != 1:
         raise UsageError(f"{raw.shape[-3]} channels: a raw mosaic has one")
     return raw * masks(raw.shape[-2], raw.shape[-1], pattern, raw.device)
