@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from pickled_call import Bomb
+from safetensors.torch import save as as_bytes
 from safetensors.torch import save_file
 from torch import nn
 
@@ -141,6 +142,16 @@ def test_not_weights(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(WeightsError, match=message):
         read(path)
+
+
+def test_a_header_whose_length_looks_like_a_web_page(tmp_path):
+    # 15392 bytes: a space and "<" in the eight bytes before it.
+    short = as_bytes({"weight": torch.zeros(1)}, {"note": ""})
+    length = struct.unpack("<Q", short[:8])[0]
+    path = tmp_path / "weights.bin"
+    path.write_bytes(as_bytes({"weight": torch.zeros(1)}, {"note": "x" * (0x3C20 - length)}))
+    assert path.read_bytes()[:2] == b" <"
+    assert list(read(path).entries) == ["weight"]
 
 
 def test_missing_file_and_no_tensors(save, tmp_path):

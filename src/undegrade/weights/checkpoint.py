@@ -91,12 +91,14 @@ def _is_safetensors(path: Path) -> bool:
         head = file.read(64)
     if not head:
         raise WeightsError(f"{path}: the file is empty; get it again")
+    # A safetensors file begins with the length of its header, eight bytes, and the header, JSON.
+    if head[8:9] == b"{" and head[6:8] == b"\0\0":
+        return True
     if head.startswith(b"version https://git-lfs"):
         raise WeightsError(f"{path}: only a git-lfs pointer, not the weights; fetch them with 'git lfs pull'")
     if head.lstrip()[:1] == b"<":
         raise WeightsError(f"{path}: a web page, not weights; the download link was answered with a page")
-    # A safetensors file begins with the length of its header, eight bytes, and the header, JSON.
-    return path.suffix == ".safetensors" or (head[8:9] == b"{" and head[6:8] == b"\0\0")
+    return path.suffix == ".safetensors"
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
@@ -144,7 +146,7 @@ def _refusal(path: Path, message: str) -> str:
         return "not a checkpoint: a pickle, but not one that torch.save wrote, or damaged"
     # torch names builtins without their module.
     name = names[0] if "." in names[0] else f"builtins.{names[0]}"
-    if name.split(".")[0] in {*sys.stdlib_module_names, "nt"}:
+    if name.split(".")[0] in sys.stdlib_module_names:
         return f"refused: reading it would call {name}, that is, run code; nothing was run. Do not trust this file"
     if name.startswith("torch._utils"):
         return "refused: a plain pickle of tensors, which cannot be read safely; write it with torch.save"
