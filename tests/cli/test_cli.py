@@ -114,6 +114,18 @@ def test_list(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["name"][:12] in table for row in rows)
 
 
+def test_list_shows_titles_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("UNDEGRADE_HOME", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    title = "for [bold] skies [/x] :100:"
+    card = f'id = "mine"\ntitle = "{title}"\nnetwork = "chair"\nfile = "mine.safetensors"\n'
+    (tmp_path / "weights" / "mine.toml").write_text(card, encoding="utf-8")
+    assert cli.run(["list", "weights", "mine"]) == 0
+    assert title in capsys.readouterr().out
+
+
 def test_list_pattern(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["list", "tasks", "de*ing", "--json"]) == 0
     names = [row["name"] for row in json.loads(capsys.readouterr().out)["tasks"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any, ClassVar
@@ -64,6 +65,13 @@ def test_a_picture(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureF
         "strength": 1.0,
         "ensemble": 1,
     }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="colons cannot be in names there")
+def test_names_are_shown_as_they_are(tmp_path: Path, wish: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    source = picture(tmp_path / "[red]:100:.png")
+    assert cli.run(["restore", str(source), "-o", str(tmp_path / "out")]) == 0
+    assert f"{source} -> " in capsys.readouterr().out
 
 
 def test_options_arrive(tmp_path: Path, wish: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from undegrade.cli._console import plain
 from undegrade.cli._signals import status_of
 from undegrade.core.errors import UndegradeError, UsageError
 from undegrade.core.names import printable
@@ -31,7 +32,6 @@ def restore(
     Raises:
         UsageError: no task is named, or the call is wrong.
     """
-    from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     from undegrade import api
@@ -40,7 +40,7 @@ def restore(
     restorer = api.load(**wish)
     if any(part.get("task") == "auto" for part in restorer.info.get("chain", [restorer.info])):
         raise UsageError(f"{clips[0]}: a video needs a task, for example -t denoise: auto would choose frame by frame")
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    errors = plain(stderr=True)
     bar = Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -50,7 +50,7 @@ def restore(
         transient=True,
         disable=not errors.is_terminal,
     )
-    out = errors if to_stderr else Console(highlight=False, markup=False, soft_wrap=True)
+    out = errors if to_stderr else plain()
     results: list[dict[str, Any]] = []
     report: dict[str, Any] = {"restorer": restorer.info, "results": results, "left": []}
     status = 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from undegrade.cli._console import plain
 from undegrade.cli._report import write_report
 from undegrade.cli._signals import status_of
 from undegrade.core.names import printable
@@ -32,11 +33,10 @@ class Watch:
     """
 
     def __init__(self, *, to_stderr: bool, report: bool) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-        self.errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        self.out = self.errors if to_stderr else Console(highlight=False, markup=False, soft_wrap=True)
+        self.errors = plain(stderr=True)
+        self.out = self.errors if to_stderr else plain()
         self.bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),

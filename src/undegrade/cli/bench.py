@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from undegrade.cli import _complete
+from undegrade.cli._console import plain
 from undegrade.cli._report import check_report, write_text
 from undegrade.core.errors import UsageError
 
@@ -40,13 +41,11 @@ def command(
 
     Exit status 1 when something could not be measured.
     """
-    from rich.console import Console
-
     from undegrade import api
 
     check_report(json_file)
     sides = _size(size)
-    out = Console(stderr=str(json_file) == "-", highlight=False, markup=False, soft_wrap=True)
+    out = plain(stderr=str(json_file) == "-")
     line = "{:<26}{:<10}{:<10}{:>9}{:>9}{:>9}{:>9}{:>8}".format
     headed = False
 

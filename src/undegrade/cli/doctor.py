@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from undegrade.cli._console import plain
+
 REQUIRED = ("torch", "numpy", "pillow", "safetensors", "typer", "rich", "pydantic", "pyyaml")
 OPTIONAL = {
     "heif": ("pillow_heif", "reading and writing HEIC"),
@@ -106,9 +108,7 @@ def _weights() -> list[str]:
 
 
 def _print(report: dict[str, Any]) -> None:
-    from rich.console import Console
-
-    out = Console(highlight=False, soft_wrap=True)  # lines that are copied stay whole
+    out = plain()
     out.print(f"undegrade {report['undegrade']}, Python {report['python']}, {report['system']}")
     out.print(
         "packages  " + ", ".join(f"{name} {version or 'missing'}" for name, version in report["packages"].items())
@@ -121,4 +121,4 @@ def _print(report: dict[str, Any]) -> None:
     out.print("weights   " + (", ".join(report["weights"]) or "none"))
     for extra in report["extras"].values():
         state = "installed" if extra["installed"] else f"missing: {extra['install']}"
-        out.print(f"extra     {extra['for']}: {state}", markup=False)
+        out.print(f"extra     {extra['for']}: {state}")

@@ -43,7 +43,7 @@ def _print_table(kind: str, rows: list[dict[str, Any]]) -> None:
         table.add_column(column, overflow="fold", no_wrap=column == "name")
     for row in rows:
         table.add_row(*(_text(row[column]) for column in COLUMNS[kind]))
-    console = Console()
+    console = Console(markup=False, emoji=False)  # a title in brackets is no style
     if not console.is_terminal:
         console.width = 400  # each row on one line, for grep and the like
     console.print(table)

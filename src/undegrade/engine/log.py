@@ -36,11 +36,11 @@ class RunLog:
         self._file = (folder / "log.jsonl" if leads else Path(os.devnull)).open("a", encoding="utf-8")
         quiet = quiet or not leads
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=Console(stderr=True),
             disable=quiet,
         )
