@@ -15,6 +15,12 @@ def order(tmp_path: Path, what: str, **load: Any) -> Order:
     return Order(tmp_path / what, tmp_path, {"task": what, **load}, False, 1000)
 
 
+def deaf(connection: Connection, device: str) -> None:
+    """Says that it is ready, then hears nothing."""
+    connection.send(READY)
+    time.sleep(1000)
+
+
 def fake(connection: Connection, device: str) -> None:
     """Does what the order's task says."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import fake, order
+from fakes import deaf, fake, order
 
 from undegrade.web import desk as desks
 from undegrade.web.desk import BusyError, Desk
@@ -104,6 +104,17 @@ def test_what_never_ends_is_given_up(tmp_path: Path) -> None:
     hanging, next_one = desk.submit(order(tmp_path, "hang")), desk.submit(order(tmp_path, "done"))
     assert hanging.future.result(60).status == "late"
     assert next_one.future.result(60).status == "done"
+    desk.close()
+
+
+def test_cancelled_while_its_worker_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(desks, "GRACE", 5)
+    desk = Desk(Limits(seconds=300), "cpu", deaf)
+    job = desk.submit(order(tmp_path, "done"))
+    while job.begun is None:
+        job.cancelled.wait(0.01)
+    desk.cancel(job)
+    assert job.future.result(30).status == "stopped"
     desk.close()
 
 

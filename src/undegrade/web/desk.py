@@ -81,8 +81,8 @@ class Desk:
         self._changed = threading.Condition()
         self._closed = False
         self._serving = 0
-        self._served = [threading.Thread(target=self._serve, daemon=True) for _ in range(limits.workers)]
-        for thread in self._served:
+        self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(limits.workers)]
+        for thread in self._threads:
             thread.start()
 
     @property
@@ -129,7 +129,7 @@ class Desk:
             while self._waiting:
                 self._waiting.popleft().answer(GOING)
             self._changed.notify_all()
-        for thread in self._served:
+        for thread in self._threads:
             thread.join(timeout=GRACE + 5)
 
     def _serve(self) -> None:
@@ -149,7 +149,7 @@ class Desk:
                     answer = GOING
                 with self._changed:
                     self._serving -= 1
-                job.answer(_named(answer, job.order))
+                job.answer(_without_places(answer, job.order))
         finally:
             if worker is not None:
                 worker.close()
@@ -184,7 +184,8 @@ class Desk:
                         return said
                     if said == READY:
                         worker.ready, job.begun = True, time.monotonic()
-                        deadline = job.begun + self.limits.seconds
+                        if not asked_to_stop:
+                            deadline = job.begun + self.limits.seconds
                     else:
                         job.share = said
                 if (job.cancelled.is_set() or self._closed) and not asked_to_stop:
@@ -235,7 +236,7 @@ class _Worker:
             self.process.join()
 
 
-def _named(answer: Answer, order: Order) -> Answer:
+def _without_places(answer: Answer, order: Order) -> Answer:
     """The answer without a word about where on the server the files lie, and about what only its owner can do."""
     if not answer.error:
         return answer
