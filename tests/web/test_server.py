@@ -278,6 +278,39 @@ def test_a_port_is_taken_before_the_page_is_made(monkeypatch: pytest.MonkeyPatch
     listening.close()
 
 
+@pytest.mark.parametrize(("host", "port"), [("a..b", 0), ("127.0.0.1", 70_000)])
+def test_places_that_nobody_can_listen_at(host: str, port: int) -> None:
+    from undegrade.web.server import serve
+
+    with pytest.raises(UsageError, match="cannot listen there"):
+        serve(host, port)
+
+
+def test_nobody_shares_the_port_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    from undegrade.web import server as servers
+
+    # Stands for the option that only Windows has.
+    monkeypatch.setattr(socket, "SO_EXCLUSIVEADDRUSE", socket.SO_KEEPALIVE, raising=False)
+    with servers._listening("127.0.0.1", 0) as listening:
+        assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert not listening.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+
+
+def test_an_old_file_in_use_stays_until_later(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from undegrade.web.server import _Kept
+
+    (tmp_path / "a.png").write_bytes(b"12")
+    os.utime(tmp_path / "a.png", (0, 0))
+
+    def in_use(*_: object, **__: object) -> None:
+        raise PermissionError("in use")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", in_use)
+        assert _Kept(tmp_path, keep=100)() == 2
+    assert _Kept(tmp_path, keep=100)() == 0
+
+
 def test_old_files_go_although_nobody_comes() -> None:
     from undegrade.web.server import CLEAR, _Server
 

@@ -58,20 +58,10 @@ def serve(
     Raises:
         UsageError: the port is taken, the host is not this machine's, or it has no such device.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     limits = Limits(**caps)
     _check(device)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)  # else every broken form is a line in our log
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-        listening.listen()  # until then, another server may take the same port
-    except OSError as error:
-        listening.close()
-        raise UsageError(
-            f"{host}:{port}: cannot listen there ({error.strerror}): choose another --port or --host"
-        ) from error
+    listening = _listening(host, port)
     names = (*hosts, host, *([] if host in LOOPBACK else [socket.gethostname()]))
     with _ended_by_signals(), _folder() as folder, _desk(limits, device) as desk:
         app = make_app(desk, limits, folder, token=token, hosts=names)
@@ -85,10 +75,26 @@ def serve(
             limit_concurrency=limits.connections,
             timeout_graceful_shutdown=3,
         )
-        shown = f"[{host}]" if family == socket.AF_INET6 else host
+        shown = f"[{host}]" if ":" in host else host
         address = f"http://{shown}:{listening.getsockname()[1]}"
         server = _Server(config, lambda: ready(address), clear=app.kept, end=desk.close)
         server.run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there, and that no other program can share."""
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # What lets a server start again at once on POSIX lets anybody take over its port on Windows.
+    option = "SO_EXCLUSIVEADDRUSE" if hasattr(socket, "SO_EXCLUSIVEADDRUSE") else "SO_REUSEADDR"
+    listening.setsockopt(socket.SOL_SOCKET, getattr(socket, option), 1)
+    try:
+        listening.bind((host, port))
+        listening.listen()  # until then, another server may take the same port
+    except (OSError, OverflowError, UnicodeError) as error:  # the last two: no such port, and a name that can be none
+        listening.close()
+        line = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UsageError(f"{host}:{port}: cannot listen there ({line}): choose another --port or --host") from error
+    return listening
 
 
 def make_app(
@@ -208,16 +214,20 @@ class _Kept:
                 folder.rmdir()
 
     def _size(self, path: Path) -> int:
+        """Bytes of a file; 0 for one that was too old, which is then gone."""
         try:
             state = path.stat()
             if not path.is_file():
                 return 0
-            if time.time() - state.st_mtime > self.keep:
-                path.unlink()
-                return 0
         except FileNotFoundError:  # gone meanwhile
             return 0
-        return state.st_size
+        if time.time() - state.st_mtime <= self.keep:
+            return state.st_size
+        try:
+            path.unlink(missing_ok=True)
+        except PermissionError:  # Windows removes no file that somebody reads: at the next look
+            return state.st_size
+        return 0
 
 
 def _check(device: str) -> None:
