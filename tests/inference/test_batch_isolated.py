@@ -17,7 +17,9 @@ from undegrade import load
 from undegrade.core import image
 from undegrade.core.errors import UsageError, WeightsError
 from undegrade.inference import engines, scan
-from undegrade.inference.isolate import _Smaller
+from undegrade.inference.isolate import _Smaller, published
+from undegrade.inference.manifest import Manifest
+from undegrade.inference.outcome import Outcome
 from undegrade.inference.run import HOST_BUDGET
 
 
@@ -77,6 +79,15 @@ def test_children_where_the_system_lacks_signals_and_forks(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "crashed (SIGTERM)\n"), done.stderr
+
+
+def test_a_result_that_somebody_removes_fails_alone(tmp_path: Path) -> None:
+    job = scan.Job(tmp_path / "a.png", tmp_path / "out.png")
+    outcome = Outcome(job.source, job.target, "done")
+    with Manifest(tmp_path / "m.db", {}) as record:
+        told = published(job, outcome, tmp_path / ".gone.part", record.publish)
+    assert told.status == "failed"
+    assert str(job.source) in told.error
 
 
 def test_what_cannot_be_made_is_told(tmp_path: Path) -> None:

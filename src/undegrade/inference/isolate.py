@@ -105,7 +105,7 @@ def published(job: Job, outcome: Outcome, part: Path | None, publish: Publish) -
         return outcome
     try:
         publish(job, part, outcome.target)
-    except InputError as error:
+    except (InputError, OSError) as error:  # the latter: somebody has removed the file
         part.unlink(missing_ok=True)
         return failed(job, error, outcome.seconds)
     return outcome
