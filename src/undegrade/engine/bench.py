@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import asdict
-from importlib import metadata
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ from undegrade.core.memory import skeleton
 from undegrade.core.names import exists
 from undegrade.inference import runtimes
 from undegrade.inference.backend import DTYPES, TorchBackend
-from undegrade.inference.fastest import processor
+from undegrade.inference.fastest import processor, versions
 from undegrade.networks import catalog
 from undegrade.weights import store
 from undegrade.weights.load import build, open_weights
@@ -176,11 +175,7 @@ def _machine(device: str, dtype: str) -> dict[str, Any]:
     found = _in_process({"peak": True, "device": device, "dtype": dtype})
     if "error" in found:
         raise UsageError(f"device={device}, dtype={dtype}: {found['error']}")
-    versions = {}
-    for package in ("undegrade", "torch", "onnxruntime", "openvino"):
-        with suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {"system": platform.platform(), "processor": processor(), **found, "versions": versions}
+    return {"system": platform.platform(), "processor": processor(), **found, "versions": versions()}
 
 
 def _child(job: dict[str, Any]) -> dict[str, Any]:
@@ -234,7 +229,7 @@ def _title(device: torch.device) -> str:
 
 
 def _peak(device: torch.device, job: dict[str, Any]) -> float:
-    """GFLOP per second (per CPU second and core on the CPU) of a large 3x3 convolution in the dtype."""
+    """GFLOP per second (on the CPU, per second of one core) of a large 3x3 convolution in the dtype."""
     dtype = getattr(torch, _dtype(job["dtype"], device))
     channels, side = (256, 64) if device.type == "cpu" else (1024, 256)
     conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False).to(device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]

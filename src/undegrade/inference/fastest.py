@@ -20,9 +20,9 @@ from undegrade.core.replacing import replacing
 from undegrade.inference.backend import Backend
 from undegrade.weights.store import home
 
-__all__ = ["TOLERANCE", "fastest", "memory"]
+__all__ = ["HALF_TOLERANCE", "TOLERANCE", "fastest", "memory", "processor", "versions"]
 
-TOLERANCE = {"float32": 1e-4, "half": 0.03}
+TOLERANCE, HALF_TOLERANCE = 1e-4, 0.03
 """Largest difference to torch's result that a backend may have to be chosen, for pictures in 0..1."""
 
 REPEATS = 3
@@ -33,13 +33,14 @@ def memory() -> Path:
     return home() / "fastest.json"
 
 
-def fastest(candidates: Mapping[str, Callable[[], Backend]], what: str, x: Tensor) -> Backend:
+def fastest(candidates: Mapping[str, Callable[[], Backend]], what: str, x: Tensor, *, half: bool = False) -> Backend:
     """The backend that runs ``x`` in the least time.
 
     Args:
         candidates: name -> makes the backend; ``"torch"`` must be among them, its result is the measure.
         what: tells networks and precisions apart; machine, threads and versions are added.
         x: the input for timing.
+        half: whether the candidates compute in half precision.
     """
     key = f"{what}; {_machine()}"
     known = _read()
@@ -49,7 +50,7 @@ def fastest(candidates: Mapping[str, Callable[[], Backend]], what: str, x: Tenso
         return candidates[name]()
     made: dict[str, Backend] = {"torch": candidates["torch"]()}
     expected = made["torch"].run(x)
-    tolerance = TOLERANCE["float32" if "float32" in what or "auto" in what else "half"]
+    tolerance = HALF_TOLERANCE if half else TOLERANCE
     seconds = {"torch": _time(made["torch"], x)}
     for name, make in candidates.items():
         with suppress(UndegradeError, RuntimeError):  # one that cannot run this network is not the fastest
@@ -72,12 +73,18 @@ def _time(backend: Backend, x: Tensor) -> float:
 
 def _machine() -> str:
     """What a measurement holds for."""
-    versions = []
+    count = min(threads(), torch.get_num_threads())
+    packages = ", ".join(f"{package} {version}" for package, version in versions().items())
+    return f"{platform.machine()} {processor()}, {count} threads; {packages}"
+
+
+def versions() -> dict[str, str]:
+    """Of the packages on which speed depends, as far as they are installed."""
+    found = {}
     for package in ("undegrade", "torch", "onnxruntime", "openvino"):
         with suppress(metadata.PackageNotFoundError):
-            versions.append(f"{package} {metadata.version(package)}")
-    count = min(threads(), torch.get_num_threads())
-    return f"{platform.machine()} {processor()}, {count} threads; {', '.join(versions)}"
+            found[package] = metadata.version(package)
+    return found
 
 
 def processor() -> str:

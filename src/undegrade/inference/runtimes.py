@@ -7,7 +7,8 @@ tiles OpenVINO runs a second graph that takes the means as inputs; ONNX Runtime 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,13 +184,10 @@ def _fastest(module: nn.Module, spec: NetworkSpec[Any], config: Any, device: str
     # Attention over all pixels is only plain torch's to compute in linear memory.
     if plain.device.type != "cpu" or spec.tiling == "required":
         return plain
-    names = [name for name in installed() if name != "compile"]
-    if _PRECISIONS[dtype] != "f32":
-        names.remove("onnx") if "onnx" in names else None
-    candidates: Mapping[str, Callable[[], Backend]] = {
-        name: (lambda name=name: make(name, module, spec, config, "cpu", dtype) if name != "torch" else plain)  # type: ignore[misc]
-        for name in names
-    }
+    half = _PRECISIONS[dtype] != "f32"
+    others = [name for name in installed() if name in _PACKAGES and not (half and name == "onnx")]
+    candidates: dict[str, Callable[[], Backend]] = {"torch": lambda: plain}
+    candidates |= {name: partial(make, name, module, spec, config, "cpu", dtype) for name in others}
     side = max(256, -(-spec.min_size // spec.multiple_of) * spec.multiple_of)
     x = torch.rand(1, spec.channels(config), side, side, generator=torch.Generator().manual_seed(0))
-    return fastest(candidates, f"{spec.name} {config} {dtype}", x)
+    return fastest(candidates, f"{spec.name} {config} {dtype}", x, half=half)
