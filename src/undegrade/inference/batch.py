@@ -131,12 +131,13 @@ def _open(job: Job, skip_existing: bool, max_pixels: int) -> _Opened | Outcome:
         raise InputError(job.problem)
     if skip_existing and job.target.exists():
         return Outcome(job.source, job.target, "skipped")
-    # A pipe or a device would be read for ever.
+    source: Path | bytes
     if isinstance(job.source, Url):
         decode.check_size(job.source.size(), max_pixels)
-        count, frames = decode.decode(job.source.read_bytes(), max_pixels=max_pixels)
-        return _Opened(count, frames, time.perf_counter() - start)
-    count, frames = decode.decode(job.source, max_pixels=max_pixels)
+        source = job.source.read_bytes()
+    else:
+        source = job.source
+    count, frames = decode.decode(source, max_pixels=max_pixels)
     return _Opened(count, frames, time.perf_counter() - start)
 
 

@@ -200,7 +200,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _refuse_to_replace(file: Path, path: Path, spared: str | Path | None) -> None:
-    """Whether ``file``, one of those that belong to ``path``, stands for something else."""
+    """Raises a UsageError where ``file``, one of those that belong to ``path``, would replace something else."""
     if spared is not None and same_file(file, Path(spared)):
         raise UsageError(f"{file}: is what the export is made from, and would be replaced; give another name")
     if file.is_dir():
