@@ -189,7 +189,7 @@ class Meter:
     """Counts target pixels between two readings."""
 
     def __init__(self) -> None:
-        self._pixels, self._since = 0, time.monotonic()
+        self._pixels, self._since = 0, time.perf_counter()
 
     def add(self, targets: Tensor, world: int) -> None:
         """One batch (B, C, H, W) of one of ``world`` processes."""
@@ -197,7 +197,7 @@ class Meter:
 
     def read(self) -> float:
         """Megapixels per second since the last reading."""
-        now = time.monotonic()
+        now = time.perf_counter()
         speed = self._pixels / (now - self._since) / 1e6
         self._pixels, self._since = 0, now
         return speed
