@@ -72,6 +72,23 @@ def test_curves_and_chart(run: Path, scores: Path, capsys: pytest.CaptureFixture
     assert page.count("data:image/svg+xml") == 2
 
 
+def test_a_figure_that_cannot_be_written_leaves_the_old_one(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.figure import Figure
+
+    def full(self: Figure, place: Path, **_: object) -> None:
+        Path(place).write_bytes(b"hal")
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/curves.png").write_bytes(b"old")
+    monkeypatch.setattr(Figure, "savefig", full)
+    with pytest.raises(OSError, match="No space left"):
+        api.report(run, tmp_path / "out")
+    assert [path.read_bytes() for path in (tmp_path / "out").iterdir()] == [b"old"]
+
+
 def test_the_folder_above_the_runs(run: Path, scores: Path, capsys: pytest.CaptureFixture[str]) -> None:
     longer = run.with_name("longer")
     longer.mkdir()
@@ -146,6 +163,13 @@ def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "recipe.yaml: not YAML" in capsys.readouterr().err
     (run / "recipe.yaml").write_text("")
     assert cli.run(["report", str(run)]) == 0
+    capsys.readouterr()
+    whole = (run / "log.jsonl").read_text()
+    for line in ("5", '{"loss": 1}'):
+        (run / "log.jsonl").write_text(f"{whole}{line}\n")
+        assert cli.run(["report", str(run)]) == 1
+        assert f"log.jsonl: damaged line {line!r}" in capsys.readouterr().err
+    (run / "log.jsonl").write_text(whole)
     with (run / "log.jsonl").open("a") as log:
         log.write('{"event": "tra')  # cut off by a kill
     assert cli.run(["report", str(run)]) == 0

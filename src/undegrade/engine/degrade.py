@@ -27,7 +27,7 @@ from undegrade.ops.resize import imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
 
-__all__ = ["Done", "apply", "check_seed", "contact_sheet", "degrade", "degrade_files", "generator_for"]
+__all__ = ["Done", "apply", "check_seed", "contact_sheet", "degrade", "degrade_files", "generator_for", "pictures_of"]
 
 LARGEST_SHEET = 50_000_000
 """Pixels of a contact sheet; all of its pictures are in memory at once, as floats."""
@@ -166,7 +166,7 @@ def degrade_files(
     check_seed(seed)
     checked = _checked(task, strength)
     output, folder = Path(output), means_folder(output)
-    sources = _files(paths)
+    sources = pictures_of(paths)
     if not sources:
         raise InputError(
             f"no pictures in {', '.join(map(str, several(paths)))}: give pictures, or folders that hold some"
@@ -232,7 +232,7 @@ def contact_sheet(
         raise UsageError(f"columns={columns}: at least one degraded version must be shown")
     if side < 1:
         raise UsageError(f"side={side}: a picture needs at least one pixel, to be seen some hundred")
-    files = list(_files(paths))
+    files = pictures_of(paths)
     if (size := len(files) * (columns + 1) * (side + 4) ** 2) > LARGEST_SHEET:
         raise UsageError(
             f"columns={columns} for {len(files)} pictures: a sheet of {size / 1e6:.0f} megapixels, more than "
@@ -247,7 +247,7 @@ def contact_sheet(
     rows = list(_skipping_bad(files, versions, failed))
     if not rows:
         raise InputError("no picture to degrade")
-    real = list(_skipping_bad(_files(beside), lambda path: _shrunk(path, side), failed))
+    real = list(_skipping_bad(pictures_of(beside), lambda path: _shrunk(path, side), failed))
     rows += [real[start : start + columns + 1] for start in range(0, len(real), columns + 1)]
     sheet = torch.ones(3, len(rows) * (side + 4), (columns + 1) * (side + 4))
     for row, tiles in enumerate(rows):
@@ -257,7 +257,8 @@ def contact_sheet(
     return Image.fromarray((sheet * 255).round().byte().permute(1, 2, 0).numpy())
 
 
-def _files(paths: Paths) -> list[Path]:
+def pictures_of(paths: Paths) -> list[Path]:
+    """The files among ``paths``, and the pictures of the folders among them, in the order given."""
     return [file for path in map(Path, several(paths)) for file in (list_pictures(path) if path.is_dir() else [path])]
 
 

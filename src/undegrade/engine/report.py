@@ -11,6 +11,7 @@ import base64
 import html
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -96,8 +97,10 @@ def report(
         for title, stem, figure in figures:
             for suffix in FORMATS:
                 metadata = {"Date": None} if suffix == "svg" else {}
-                figure.savefig(folder / f"{stem}.{suffix}", dpi=120, metadata=metadata)
-                written.append(folder / f"{stem}.{suffix}")
+                path = folder / f"{stem}.{suffix}"
+                with replacing(path) as part:
+                    figure.savefig(part, dpi=120, metadata=metadata, format=suffix)
+                written.append(path)
             plt.close(figure)
             sections.append((title, folder / f"{stem}.svg"))
     tried = [run for run in runs if run.weights is not None] if pictures else []
@@ -105,7 +108,9 @@ def report(
         raise InputError(f"{runs[0].folder}: holds no weights yet")
     for run in tried:
         path = folder / f"{run.name}.sheet.png"
-        _sheet(run, pictures, device).save(path)
+        sheet = _sheet(run, pictures, device)
+        with replacing(path) as part:
+            sheet.save(part, format="PNG")
         written.append(path)
         sections.append((f"{run.name}: clean, spoilt, restored", path))
     page = folder / "report.html"
@@ -154,11 +159,11 @@ def _recipe(path: Path) -> Mapping[str, Any]:
 
 
 def _event(source: Path, line: str) -> Mapping[str, Any]:
-    try:
-        event: Mapping[str, Any] = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{source / 'log.jsonl'}: damaged line {line[:40]!r}") from error
-    return event
+    with suppress(json.JSONDecodeError):
+        event = json.loads(line)
+        if isinstance(event, dict) and {"event", "step"} <= event.keys():
+            return event
+    raise InputError(f"{source / 'log.jsonl'}: damaged line {line.strip()[:40]!r}")
 
 
 def _score(path: Path) -> Mapping[str, Any] | None:
@@ -271,19 +276,17 @@ def _sheet(run: _Run, pictures: Sequence[str | Path], device: str) -> Any:
 
     from undegrade import tasks
     from undegrade.core.image import load_rgb
-    from undegrade.data.folders import list_pictures
-    from undegrade.engine.degrade import degrade
+    from undegrade.engine.degrade import degrade, pictures_of
     from undegrade.engine.recipe import located
     from undegrade.inference.load import load
 
     assert run.weights is not None
     task = tasks.get(str(run.recipe.get("task")))
     restorer = load(run.weights, task=task.name, device=device)
-    files = [file for path in map(Path, pictures) for file in (list_pictures(path) if path.is_dir() else [path])]
     data = Path(str(run.recipe.get("data", "data")))
     strengths = [located(strength, data) for strength in run.recipe.get("validate_at") or [{}]]
     rows = []
-    for number, file in enumerate(files[:SHEET_ROWS]):
+    for number, file in enumerate(pictures_of(pictures)[:SHEET_ROWS]):
         clean = Image.fromarray(_eight_bits(load_rgb(file)))
         clean.thumbnail((384, 384))
         width, height = (side // 12 * 12 or side for side in clean.size)
