@@ -34,7 +34,7 @@ from undegrade.ops.colour import luma
 from undegrade.ops.resize import crop_to_multiple, imresize
 from undegrade.tasks import Task
 from undegrade.tasks import get as get_task
-from undegrade.weights.pack import sha256
+from undegrade.weights.store import sha256
 
 __all__ = ["Sample", "evaluate", "made_from", "samples", "score"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,9 @@ from undegrade.core.memory import peak_bytes
 from undegrade.core.replacing import replacing
 from undegrade.networks import catalog
 from undegrade.weights.card import WeightsCard
+from undegrade.weights.store import sha256
 
-__all__ = ["CARD_KEY", "pack", "sha256"]
+__all__ = ["CARD_KEY", "pack"]
 
 CARD_KEY = "undegrade.card"
 """Metadata key in the safetensors file under which the card's TOML lies."""
@@ -74,12 +74,6 @@ def pack(
     with replacing(beside) as part:
         part.write_text(card.to_toml(), encoding="utf-8")
     return beside
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _unshared(entries: dict[str, Tensor]) -> dict[str, Tensor]:

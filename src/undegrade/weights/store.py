@@ -14,7 +14,7 @@ from typing import Any
 from undegrade.core.errors import UnknownNameError, WeightsError
 from undegrade.weights.card import WeightsCard
 
-__all__ = ["Stored", "entries", "fetch", "find", "home", "read_card", "resolve"]
+__all__ = ["Stored", "entries", "fetch", "find", "home", "read_card", "resolve", "sha256"]
 
 
 @dataclass(frozen=True)
@@ -108,14 +108,19 @@ def fetch(stored: Stored) -> Path:
         way_out = "put it beside its card" if own else "the package is not complete: install it again"
         raise WeightsError(f"{stored.card.id}: file {path} is missing; {way_out}")
     if stored.card.sha256:
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(path)
         if found != stored.card.sha256:
             raise WeightsError(
                 f"{path}: SHA-256 {found[:12]}... is not the card's {stored.card.sha256[:12]}...: "
                 "the file is damaged or not the one described; get it again"
             )
     return path
+
+
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_card(path: Path) -> WeightsCard:
