@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -342,7 +342,6 @@ def open_manifest(path: str | Path, settings: Mapping[str, Any], **options: Any)
     Raises:
         UnknownNameError: no such task.
     """
-    from undegrade import tasks
     from undegrade.inference.manifest import Manifest
 
     if task := settings.get("task"):
@@ -413,7 +412,7 @@ def catalogue(kind: str, pattern: str = "*") -> list[dict[str, Any]]:
 
 def list_networks(pattern: str = "*") -> list[str]:
     """Names of the networks that fit a shell-style pattern."""
-    return [name for name in networks.catalog.names() if fnmatch(name, pattern)]
+    return [name for name in networks.catalog.names() if fnmatchcase(name, pattern)]
 
 
 def list_presets(network: str, pattern: str = "*") -> list[str]:
@@ -422,12 +421,12 @@ def list_presets(network: str, pattern: str = "*") -> list[str]:
     Raises:
         UnknownNameError: no such network.
     """
-    return [name for name in networks.catalog.get(network).presets if fnmatch(name, pattern)]
+    return [name for name in networks.catalog.get(network).presets if fnmatchcase(name, pattern)]
 
 
 def list_tasks(pattern: str = "*") -> list[str]:
     """Names of the tasks that fit a shell-style pattern."""
-    return [name for name in tasks.catalog.names() if fnmatch(name, pattern)]
+    return [name for name in tasks.catalog.names() if fnmatchcase(name, pattern)]
 
 
 def list_weights(pattern: str = "*", task: str | None = None, network: str | None = None) -> list[str]:
@@ -439,7 +438,7 @@ def list_weights(pattern: str = "*", task: str | None = None, network: str | Non
     if network is not None and network not in networks.catalog.names():
         networks.catalog.summary(network)  # raises with the nearest name
     wanted = tasks.get(task).name if task is not None else None
-    cards = {name: stored.card for name, stored in store.entries().items() if fnmatch(name, pattern)}
+    cards = {name: stored.card for name, stored in store.entries().items() if fnmatchcase(name, pattern)}
     return sorted(
         name for name, card in cards.items() if wanted in (None, card.task) and network in (None, card.network)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from importlib import resources
 from itertools import takewhile
 from typing import Any
@@ -33,7 +33,7 @@ def rows(kind: str, pattern: str = "*") -> list[Row]:
     """
     if kind not in KINDS:
         raise UnknownNameError("list", kind, KINDS)
-    return [row for row in KINDS[kind]() if fnmatch(row["name"], pattern)]
+    return [row for row in KINDS[kind]() if fnmatchcase(row["name"], pattern)]
 
 
 def _tasks() -> Iterator[Row]:
