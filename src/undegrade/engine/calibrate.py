@@ -193,15 +193,15 @@ def _exact_plans() -> list[_Plan]:
         (50, 14.15, 15.00),
         (70, 11.23, 12.57),
     ):
-        for condition, target in ((False, unclipped), (True, clipped)):
+        for cut, target in ((False, unclipped), (True, clipped)):
             plans.append(
                 _Plan(
                     "denoising",
                     "test/CBSD68",
-                    f"sigma {sigma}, {'8 bit' if condition else 'unclipped'}",
+                    f"sigma {sigma}, {'8 bit' if cut else 'unclipped'}",
                     target,
                     "all 68 pictures",
-                    strength={"sigma": sigma, "clipped": condition},
+                    strength={"sigma": sigma, "clipped": cut},
                 )
             )
     for folder, figures, note in (
