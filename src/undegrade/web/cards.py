@@ -68,13 +68,9 @@ def told(answer: Answer) -> str:
             for one in found[0]["found"]
         ]
         lines.append(f"<b>Found:</b> {', '.join(parts)}" if parts else "<b>Found nothing wrong</b> with this picture.")
-    info = answer.info or {}
-    used = [str(one["weights"]) for one in info.get("chain", [info]) if one.get("weights")]
-    if found:
-        used = [str(one["weights"]) for one in found[0].get("done", [])]
     height, width = answer.size or (0, 0)
     done = f"<b>Done</b> in {seconds(answer.seconds)}, {width} × {height} pixels"
-    lines.append(done + (f", with {html.escape(', '.join(used))}" if used else ""))
+    lines.append(done + (f", with {html.escape(', '.join(answer.weights))}" if answer.weights else ""))
     lines += [html.escape(note) for note in answer.notes]
     lines.append("<span class='ud-limits'>Drag the line to compare; zoom with the wheel or two fingers.</span>")
     return f"<div class='ud-card' role='status'>{'<br>'.join(lines)}</div>"

@@ -19,7 +19,7 @@ from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect
 
 from undegrade._version import __version__
-from undegrade.core.errors import UndegradeError
+from undegrade.core.errors import UndegradeError, one_line
 from undegrade.core.formats import SUFFIXES
 from undegrade.web import known
 from undegrade.web.desk import BusyError, Desk, Job
@@ -209,7 +209,7 @@ class _Once(FileResponse):
     def __init__(self, path: Path, place: Path, stem: str, answer: Answer) -> None:
         name = f"{stem[:100] or 'picture'}.restored{path.suffix}"
         headers = {"content-disposition": f"attachment; filename*=UTF-8''{quote(name)}", "cache-control": "no-store"}
-        said = {"weights": ",".join(_weights(answer)), "notes": "; ".join(answer.notes), "found": _found(answer)}
+        said = {"weights": ",".join(answer.weights), "notes": "; ".join(answer.notes), "found": _found(answer)}
         headers |= {f"x-undegrade-{key}": quote(text, safe=" ,;:=%()/.+-") for key, text in said.items() if text}
         kind = path.suffix[1:]
         super().__init__(path, headers=headers, media_type=f"image/{SUBTYPES.get(kind, kind)}")
@@ -220,18 +220,6 @@ class _Once(FileResponse):
             await super().__call__(*arguments)
         finally:
             shutil.rmtree(self.place, ignore_errors=True)
-
-
-def _weights(answer: Answer) -> list[str]:
-    """Names of the weights that worked on the picture; where ``auto`` chose, of those that it chose."""
-    info, names = answer.info or {}, list[str]()
-    for one in info.get("chain", [info]):
-        if one.get("task") == "auto":
-            done = (step for report in answer.reports if "auto" in report for step in report["auto"].get("done", []))
-            names += dict.fromkeys(str(step["weights"]) for step in done)
-        elif one.get("weights"):
-            names.append(str(one["weights"]))
-    return names
 
 
 def _found(answer: Answer) -> str:
@@ -273,7 +261,7 @@ def _add_errors(app: FastAPI) -> None:
             return JSONResponse({"error": str(error)}, 503, {"retry-after": "2"})
         if isinstance(error, HTTPException):
             return JSONResponse({"error": str(error.detail).lower()}, error.status_code, error.headers)
-        return JSONResponse({"error": " ".join(str(error).split())}, 400)
+        return JSONResponse({"error": one_line(error)}, 400)
 
     for kind in (Refusal, UndegradeError, HTTPException, MultiPartException, UnicodeError):
         app.add_exception_handler(kind, refused)

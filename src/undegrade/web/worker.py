@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from undegrade.core.errors import UndegradeError
+from undegrade.core.errors import UndegradeError, one_line
 
 __all__ = ["READY", "Answer", "Order", "work"]
 
@@ -76,6 +76,18 @@ class Answer:
     size: tuple[int, int] | None = None
     seconds: float = 0.0
 
+    @property
+    def weights(self) -> list[str]:
+        """Names of the weights that worked on the picture; where ``auto`` chose, of those that it chose."""
+        info, names = self.info or {}, list[str]()
+        for one in info.get("chain", [info]):
+            if one.get("task") == "auto":
+                found = (report["auto"] for report in self.reports if "auto" in report)
+                names += dict.fromkeys(str(step["weights"]) for auto in found for step in auto.get("done", []))
+            elif one.get("weights"):
+                names.append(str(one["weights"]))
+        return names
+
 
 class _StopError(BaseException):
     """The visitor changed his mind. Not an Exception: the batch takes those for faults of the picture."""
@@ -100,7 +112,7 @@ def _answered(order: Order, connection: Connection, device: str) -> Answer:
     except _StopError:
         return Answer("stopped", "cancelled")
     except UndegradeError as error:
-        return Answer("refused", " ".join(str(error).split()))
+        return Answer("refused", one_line(error))
     except (OSError, EOFError):
         raise
     except Exception as error:
