@@ -19,7 +19,7 @@ import typer
 from undegrade._version import __version__
 from undegrade.cli import _complete
 from undegrade.core.catalog import Catalog
-from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
+from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError, one_line
 from undegrade.core.names import printable
 
 __all__ = ["application", "commands", "main", "run"]
@@ -97,7 +97,7 @@ def _options(
 def _explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
     """An error of a call with these words as (one line, exit status)."""
     if isinstance(error, UndegradeError):
-        return _line(error), 2 if isinstance(error, UsageError) else 1
+        return one_line(error), 2 if isinstance(error, UsageError) else 1
     if isinstance(error, typer.Abort):
         return "stopped", 1
     message = getattr(error, "format_message", None)
@@ -111,10 +111,6 @@ def _explain(error: Exception, words: Sequence[str]) -> tuple[str, int]:
         return f"{reason} ({hint})".replace("\n", " "), 2
     if isinstance(error, OSError):
         if error.filename is None or error.strerror is None:
-            return _line(error), 1
+            return one_line(error), 1
         return f"{printable(str(error.filename))}: cannot be read or written ({error.strerror})", 1
-    return f"internal error, {type(error).__name__}: {_line(error)} (--debug shows where)", 1
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return f"internal error, {type(error).__name__}: {one_line(error)} (--debug shows where)", 1

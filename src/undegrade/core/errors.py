@@ -14,7 +14,15 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["InputError", "MissingExtraError", "UndegradeError", "UnknownNameError", "UsageError", "WeightsError"]
+__all__ = [
+    "InputError",
+    "MissingExtraError",
+    "UndegradeError",
+    "UnknownNameError",
+    "UsageError",
+    "WeightsError",
+    "one_line",
+]
 
 
 class UndegradeError(Exception):
@@ -68,3 +76,8 @@ class MissingExtraError(UndegradeError, ImportError):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.what, self.extra)
+
+
+def one_line(error: BaseException, most: int | None = None) -> str:
+    """What an error says, in one line of at most ``most`` characters; the name of its class where it says nothing."""
+    return " ".join(str(error).split())[:most] or type(error).__name__

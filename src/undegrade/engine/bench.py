@@ -22,7 +22,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from undegrade.core.device import pick, threads
-from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError
+from undegrade.core.errors import UndegradeError, UnknownNameError, UsageError, one_line
 from undegrade.core.heap import kept
 from undegrade.core.memory import skeleton
 from undegrade.core.names import exists
@@ -270,4 +270,4 @@ if __name__ == "__main__":
     try:
         print(json.dumps(_child(json.loads(sys.argv[1]))))
     except UndegradeError as problem:
-        print(json.dumps({"error": " ".join(str(problem).split())}))
+        print(json.dumps({"error": one_line(problem)}))

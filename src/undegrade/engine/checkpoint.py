@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from undegrade.core.errors import WeightsError
+from undegrade.core.errors import WeightsError, one_line
 from undegrade.core.replacing import replacing
 
 __all__ = ["load", "save", "sweep"]
@@ -28,7 +28,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
             os.fsync(file.fileno())
     except (OSError, RuntimeError) as error:  # torch reports a full disk by either
         raise WeightsError(
-            f"{path}: cannot be written ({' '.join(str(error).split())[:120]}); make room and start again: "
+            f"{path}: cannot be written ({one_line(error, 120)}); make room and start again: "
             "the run goes on from its last checkpoint"
         ) from error
 
@@ -48,7 +48,7 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise WeightsError(f"{path}: not a usable checkpoint ({' '.join(str(error).split())[:120]})") from error
+        raise WeightsError(f"{path}: not a usable checkpoint ({one_line(error, 120)})") from error
     if not isinstance(state, dict) or "step" not in state:
         raise WeightsError(f"{path}: no checkpoint of a training run (key 'step' is missing)")
     return state

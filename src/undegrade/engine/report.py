@@ -22,7 +22,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.errors import InputError, MissingExtraError, UsageError, one_line
 from undegrade.core.names import Paths, several
 from undegrade.core.replacing import replacing
 from undegrade.weights import store
@@ -154,7 +154,7 @@ def _recipe(path: Path) -> Mapping[str, Any]:
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path}: not YAML ({one_line(error)})") from error
     return said if isinstance(said, dict) else {}
 
 

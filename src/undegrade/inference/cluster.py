@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from undegrade.core.errors import InputError, MissingExtraError
+from undegrade.core.errors import InputError, MissingExtraError, one_line
 from undegrade.inference.isolate import published, raised
 from undegrade.inference.manifest import remove_parts
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
@@ -133,7 +133,7 @@ class _Worker:
         try:
             restorer = self._restorer or self._load()
         except UndegradeError as error:
-            refusal = pickle.dumps(((type(error).__name__, " ".join(str(error).split())), None, None))
+            refusal = pickle.dumps(((type(error).__name__, one_line(error)), None, None))
             return {"number": numbers, "answer": [refusal] * len(numbers)}
         if any(self._told("begin", numbers)):
             self._told("end", numbers)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from undegrade import tasks
 from undegrade._version import __version__
-from undegrade.core.errors import InputError, UndegradeError, UnknownNameError, UsageError, WeightsError
+from undegrade.core.errors import InputError, UndegradeError, UnknownNameError, UsageError, WeightsError, one_line
 from undegrade.core.names import means_folder, same_file
 from undegrade.graphs import catalog
 from undegrade.graphs._graph import Format, Graph
@@ -158,9 +158,9 @@ def write(
         except Exception as error:  # exporters fail in many ways on what they were not made for
             if shutil.disk_usage(folder).free < FULL:
                 raise InputError(f"{path}: cannot be written: the disk is full") from error
-            line = " ".join(str(error).split())[:120] or type(error).__name__
             raise WeightsError(
-                f"{path.name}: {restorer.spec.title}: {format} cannot hold this network ({line}); try another format"
+                f"{path.name}: {restorer.spec.title}: {format} cannot hold this network ({one_line(error, 120)}); "
+                "try another format"
             ) from error
         checks = _checked(restorer, graph, kind, draft, half=dtype == "float16")
         files = tuple(path.parent / part.name for part in sorted(folder.iterdir()))

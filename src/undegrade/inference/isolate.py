@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from undegrade.core import errors
-from undegrade.core.errors import InputError, UndegradeError
+from undegrade.core.errors import InputError, UndegradeError, one_line
 from undegrade.inference.manifest import remove_parts
 from undegrade.inference.outcome import Outcome, Publish, Restores, failed, publish
 from undegrade.inference.scan import Job
@@ -231,9 +231,9 @@ def _work(pipe: Connection, make: Make, settings: dict[str, Any], shrink: int) -
 
         restorer = make()
     except Exception as error:
-        line = " ".join(str(error).split())
         known = isinstance(error, UndegradeError)
-        pipe.send(("error", type(error).__name__, line if known else "".join(traceback.format_exception_only(error))))
+        told = one_line(error) if known else "".join(traceback.format_exception_only(error))
+        pipe.send(("error", type(error).__name__, told))
         return
     pipe.send(("info", restorer.info))
     taken, finished = dict[int, tuple[int, Job]](), dict[Job, Path]()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from undegrade.core.errors import InputError, UndegradeError
+from undegrade.core.errors import InputError, UndegradeError, one_line
 from undegrade.core.urls import Location
 from undegrade.inference.scan import Job
 
@@ -98,7 +98,7 @@ def publish(_: Job, part: Path, target: Path) -> None:
 
 def failed(job: Job, error: BaseException, seconds: float = 0.0) -> Outcome:
     """The outcome of a job that ``error`` ended, in one line that names the input."""
-    line = " ".join(str(error).split()) or type(error).__name__
+    line = one_line(error)
     if not isinstance(error, UndegradeError | OSError):
         line = f"internal error, {type(error).__name__}: {line}"
     line = line if str(job.source) in line else f"{job.source}: {line}"

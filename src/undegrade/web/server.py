@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from undegrade.core import device as devices
-from undegrade.core.errors import UsageError
+from undegrade.core.errors import UsageError, one_line
 from undegrade.web.desk import Desk
 from undegrade.web.guard import Guard
 from undegrade.web.http import make_api
@@ -92,7 +92,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.listen()  # until then, another server may take the same port
     except (OSError, OverflowError, UnicodeError) as error:  # the last two: no such port, and a name that can be none
         listening.close()
-        line = getattr(error, "strerror", None) or " ".join(str(error).split())
+        line = getattr(error, "strerror", None) or one_line(error)
         raise UsageError(f"{host}:{port}: cannot listen there ({line}): choose another --port or --host") from error
     return listening
 

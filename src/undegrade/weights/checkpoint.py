@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from undegrade.core.alone import ALONE
-from undegrade.core.errors import WeightsError
+from undegrade.core.errors import WeightsError, one_line
 from undegrade.core.names import is_file
 from undegrade.weights.card import WeightsCard
 from undegrade.weights.pack import CARD_KEY
@@ -113,7 +113,7 @@ def _open_safetensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]
             entries = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             return entries, file.metadata() or {}
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path}: cut off or not a safetensors file ({_line(error)}); get it again") from error
+        raise WeightsError(f"{path}: cut off or not a safetensors file ({_sentence(error)}); get it again") from error
 
 
 def _harmless() -> list[Any]:
@@ -177,7 +177,7 @@ def _damage(path: Path, error: Exception) -> str:
         head = file.read(4)
     if head[:2] == b"PK" or head[:1] == b"\x80":
         whole = head[:2] == b"PK" and _is_zip(path)
-        return f"{'damaged' if whole else 'cut off or damaged'} ({_line(error)}); get it again"
+        return f"{'damaged' if whole else 'cut off or damaged'} ({_sentence(error)}); get it again"
     return "not a checkpoint: neither safetensors nor a file that torch.save wrote"
 
 
@@ -221,6 +221,6 @@ def _outline(content: Any) -> str:
     return f"a {type(content).__name__}"
 
 
-def _line(error: Exception | str) -> str:
-    """The first sentence; torch adds pages of advice."""
-    return " ".join(str(error).split()).split(". ")[0][:160].rstrip(".") or type(error).__name__
+def _sentence(error: Exception) -> str:
+    """The first one; torch adds pages of advice."""
+    return one_line(error).split(". ")[0][:160].rstrip(".") or type(error).__name__

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from undegrade.core.errors import WeightsError
+from undegrade.core.errors import WeightsError, one_line
 from undegrade.networks._spec import NetworkSpec
 from undegrade.weights.checkpoint import read_content
 
@@ -111,5 +111,5 @@ def _spec(config: ForeignConfig, found: Any) -> NetworkSpec[ForeignConfig]:
 
 
 def _broken(error: Exception) -> str:
-    line = " ".join(str(error).split())[:120]
-    return f"spandrel is installed but does not start here ({line}); its torchvision must be made for this torch"
+    told = one_line(error, 120)
+    return f"spandrel is installed but does not start here ({told}); its torchvision must be made for this torch"

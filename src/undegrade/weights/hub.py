@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from undegrade.core.errors import MissingExtraError, UsageError, WeightsError
+from undegrade.core.errors import MissingExtraError, UsageError, WeightsError, one_line
 from undegrade.core.names import is_folder
 from undegrade.core.replacing import replacing
 from undegrade.weights.card import WeightsCard
@@ -87,7 +87,7 @@ def fetch(where: str | Path, revision: str | None = None, **settings: Any) -> Pa
     try:
         folder = snapshot_download(str(where), revision=revision, allow_patterns=list(WANTED), **settings)
     except Exception as error:  # the package's errors, those of its network library, and OSError
-        raise WeightsError(f"{where}: cannot be fetched ({_line(error)})") from error
+        raise WeightsError(f"{where}: cannot be fetched ({one_line(error, 160)})") from error
     return card_in(Path(folder))
 
 
@@ -117,7 +117,7 @@ def upload(folder: str | Path, repository: str, **settings: Any) -> str:
         address = api.create_repo(repository, private=settings.pop("private", None), exist_ok=True)
         api.upload_folder(repo_id=repository, folder_path=str(folder), **settings)
     except Exception as error:  # as in fetch
-        raise WeightsError(f"{repository}: cannot be written ({_line(error)})") from error
+        raise WeightsError(f"{repository}: cannot be written ({one_line(error, 160)})") from error
     return str(address)
 
 
@@ -175,7 +175,3 @@ def _page(card: WeightsCard) -> str:
 
 def _figure(value: float | None, digits: int) -> str:
     return "" if value is None else f"{value:.{digits}f}"
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160] or type(error).__name__
