@@ -20,6 +20,7 @@ import numpy as np
 import skimage.data
 import torch
 from PIL import Image
+from precision import strength
 from torch import Tensor
 
 import undegrade
@@ -66,7 +67,7 @@ def _differences(name: str, tiles: list[int], times: int) -> list[str]:
     assert isinstance(restorer, Restorer)
     assert restorer.task is not None
     clean = scene(times)
-    x = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **_strength(restorer))[None]
+    x = restorer.task.degrade(clean, torch.Generator().manual_seed(0), **strength(restorer))[None]
     # A network said to see no further than its context gets no means of the whole picture.
     alone = replace(restorer, spec=replace(restorer.spec, tiling="free"))
     whole, seconds = _timed(restorer, x, None)
@@ -85,13 +86,6 @@ def _differences(name: str, tiles: list[int], times: int) -> list[str]:
 def _timed(restorer: Restorer, x: Tensor, tile: int | None) -> tuple[Tensor, float]:
     start = time.process_time()
     return restorer.tensor(x, tile=tile), time.process_time() - start
-
-
-def _strength(restorer: Restorer) -> dict[str, object]:
-    """A degradation in the middle of what the weights can do."""
-    middle: dict[str, object] = {"sigma": 25, "quality": 30, "pattern": "RGGB", "scale": restorer.scale}
-    assert restorer.task is not None
-    return {parameter.name: middle[parameter.name] for parameter in restorer.task.parameters}
 
 
 def _psnr(y: Tensor, target: Tensor) -> float:

@@ -96,8 +96,6 @@ def told() -> dict[str, Any]:
 
 def torch_files() -> list[bytes]:
     """State dicts in both formats of torch.save, wrapped and bare, and pickles that would run a command."""
-    import torch
-
     import undegrade
 
     state = undegrade.create_network("m3snet", "m3snet_w16_d8", width=4).state_dict()
@@ -113,7 +111,6 @@ def torch_files() -> list[bytes]:
 
 def safetensors_files() -> list[bytes]:
     """Shipped weights with their card inside, and a tiny file."""
-    import torch
     from safetensors.torch import save
 
     import undegrade
@@ -167,7 +164,7 @@ def pictures(content: bytes, path: Path) -> None:
 
 
 def weights(content: bytes, path: Path) -> None:
-    """A network from a file of weights."""
+    """A network from a file of weights, or from a card whose weights are not there."""
     from undegrade import load_network
 
     path.write_bytes(content)
@@ -188,14 +185,6 @@ def recipes(content: bytes, path: Path) -> None:
 
     path.write_bytes(content)
     Recipe.load(path).to_dict()
-
-
-def cards(content: bytes, path: Path) -> None:
-    """A card beside weights that it does not fit."""
-    from undegrade import load_network
-
-    path.write_bytes(content)
-    load_network(path)
 
 
 @dataclass(frozen=True)
@@ -305,7 +294,7 @@ KINDS = {
     "pickle": Kind(torch_files, weights, ".pth", repaired_zip, 0.4),
     "safetensors": Kind(safetensors_files, weights, ".safetensors", share=0.4),
     "recipe": Kind(lambda: texts("undegrade.recipes", ".yaml"), recipes, ".yaml"),
-    "card": Kind(lambda: texts("undegrade.weights.cards", ".toml"), cards, ".toml"),
+    "card": Kind(lambda: texts("undegrade.weights.cards", ".toml"), weights, ".toml"),
     "ONNX": Kind(onnx_files, graphs, ".onnx", needs=("onnx", "onnxruntime")),
     "ONNX for weights": Kind(onnx_files, weights, ".onnx", share=0.2, needs=("onnx",)),
 }

@@ -107,8 +107,7 @@ def overfit(name: str, runs: Path) -> dict[str, Any]:
             scores.append((psnr(net(x[None]), y[None]), psnr(large, y[None])))
     outputs, inputs = zip(*scores, strict=True)
     log = [json.loads(line) for line in (runs / name / "log.jsonl").read_text().splitlines()]
-    # A run that was stopped tells the steps after its last checkpoint twice.
-    curve = sorted({entry["step"]: entry["loss"] for entry in log if entry["event"] == "train"}.items())
+    curve = [(entry["step"], entry["loss"]) for entry in log if entry["event"] == "train"]
     return {
         "psnr": sum(outputs) / COUNT,
         "together_psnr": -10 * math.log10(sum(10 ** (-output / 10) for output in outputs) / COUNT),

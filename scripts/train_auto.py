@@ -121,7 +121,7 @@ def train(net: Mind, samples: Samples, epochs: int, rate: float, seed: int) -> N
 
 def visible(truth: Tensor) -> Tensor:
     """The truth, which tells no main fault where that is faint."""
-    main, _, strength, _ = told(truth)
+    main, _, strength, _ = parts_of(truth)
     fault = main.clamp(0, NOTHING - 1)
     own = strength.gather(1, fault[:, None])[:, 0]
     faint = (main == fault) & (own >= 0) & (own < FAINTEST[fault])
@@ -130,7 +130,7 @@ def visible(truth: Tensor) -> Tensor:
 
 def error(opinion: Opinion, truth: Tensor) -> Tensor:
     """Cross entropy of the main fault and of presence, and how far strengths are off where there is something."""
-    main, present, strength, coded = told(truth)
+    main, present, strength, coded = parts_of(truth)
     known = present != UNKNOWN
     entropy = F.binary_cross_entropy_with_logits(opinion.present, present.clamp(min=0), reduction="none")
     loss = F.cross_entropy(opinion.cases, main, ignore_index=int(UNKNOWN), label_smoothing=0.02)
@@ -141,7 +141,7 @@ def error(opinion: Opinion, truth: Tensor) -> Tensor:
     return loss + 0.3 * (off * ((coded != UNKNOWN) & (present[:, BLOCKS] == 1))).mean()
 
 
-def told(truth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def parts_of(truth: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Main fault, presence, strengths in levels, quality."""
     main, present, strength, coded = truth.split([1, len(FAULTS), len(FAULTS), 1], dim=1)
     return main[:, 0].long(), present, strength, coded[:, 0]
@@ -159,7 +159,7 @@ def line_between(cases: Tensor, main: Tensor, touched: float) -> float:
 
 def report(opinion: Opinion, truth: Tensor) -> dict[str, Any]:
     """How well faults are told on samples that were not trained on."""
-    main, present, strength, coded = told(truth)
+    main, present, strength, coded = parts_of(truth)
     answer = opinion.cases[:, :NOTHING].argmax(dim=1)
     answer[wrongness(opinion.cases) <= 0] = NOTHING
     faults = {}

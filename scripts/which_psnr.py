@@ -1,7 +1,7 @@
 """The same pictures scored by every protocol, for docs/protocols.md: `python scripts/which_psnr.py DATA`
 
 DATA holds the test sets as ``test/SET``. Figures go to docs/scores/which_psnr.json; the tables in the page, between two
-marker lines, is made from that file. Without DATA only the table is written anew.
+marker lines, are made from that file. Without DATA only the tables are written anew.
 """
 
 from __future__ import annotations
