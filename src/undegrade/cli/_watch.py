@@ -49,6 +49,7 @@ class Watch:
         self.line = self.bar.add_task("", total=None, files="0")
         self.counts = Counter[str]()
         self.info: dict[str, Any] | None = None
+        self.left: list[str] = []
         self._total: int | None = None
         self._begun: dict[int, Any] = {}
         self._results: TextIO | None = None
@@ -107,7 +108,6 @@ class Watch:
             more = f" and {len(self.left) - 3} more" if len(self.left) > 3 else ""
             self.errors.print(f"undegrade: stopped; not restored: {names or 'nothing'}{more}")
             return status_of(stop)
-        self.left = []
         if sum(self.counts.values()) > 1:
             self._sum_up()
         return 1 if self.counts["failed"] else 0

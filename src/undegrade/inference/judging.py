@@ -41,6 +41,9 @@ _EVENNESS = 2 / 255
 CODED = 75
 """JPEG files of this quality and below show it, whatever the classifier thinks."""
 
+BLACK = 0.1
+"""Median of a picture in which bright dots are stars and lamps rather than snow, which needs light to be seen."""
+
 BLOCKS = "jpeg_artifacts"
 ORDER = (
     "denoising",
@@ -126,10 +129,6 @@ class Diagnosis:
             "confidences": {task: round(value, 4) for task, value in self.confidences.items()},
             "file_quality": self.file_quality,
         }
-
-
-BLACK = 0.1
-"""Median of a picture in which bright dots are stars and lamps rather than snow, which needs light to be seen."""
 
 
 def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
