@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from importlib import resources
 from pathlib import Path
 
@@ -33,12 +34,15 @@ class Samples:
     def __init__(self, desk: Desk, limits: Limits, folder: Path) -> None:
         self.desk, self.limits, self.folder = desk, limits, folder
         self._done: dict[str, tuple[str, str]] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def shown(self, task: str) -> tuple[str, str] | None:
         """(before, after) for the slider; None when there is no sample or the server is too busy."""
-        source = sample(task)
-        kept = all(Path(path).is_file() for path in self._done.get(task, ("",)))
-        if not kept and source is not None:
+        async with self._turns[task]:  # else several restorations would write the same files
+            known = self._done.get(task)
+            source = sample(task)
+            if source is None or (known is not None and all(Path(path).is_file() for path in known)):
+                return known
             order = Order(
                 source, self.folder / task, make_wish({"task": task}).for_load(), False, self.limits.pixels, True
             )
@@ -48,4 +52,4 @@ class Samples:
                 return None
             if answer.shown is not None:
                 self._done[task] = str(answer.shown[0]), str(answer.shown[1])
-        return self._done.get(task)
+            return self._done.get(task)
