@@ -12,7 +12,8 @@ from torch import Tensor
 
 from undegrade.core.errors import UsageError
 from undegrade.data.augment import collage, recolour, resave
-from undegrade.data.patches import Patches, Source
+from undegrade.data.patches import Patches
+from undegrade.data.sources import Source
 
 
 def generator(seed: int = 0) -> torch.Generator:

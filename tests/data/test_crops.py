@@ -14,7 +14,8 @@ from torch import Tensor
 from undegrade import tasks
 from undegrade.core.errors import InputError, UsageError
 from undegrade.data.augment import augment
-from undegrade.data.patches import Patches, Source, _Cache
+from undegrade.data.patches import Patches, _Cache
+from undegrade.data.sources import Source
 from undegrade.ops.colour import rgb_to_ycbcr
 
 

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from undegrade.core.errors import InputError, UsageError
-from undegrade.data.patches import Patches, Source
+from undegrade.data.patches import Patches
+from undegrade.data.sources import Source
 from undegrade.ops.colour import rgb_to_ycbcr
 
 

@@ -6,29 +6,26 @@ of workers, the number of processes and a restart in the middle change nothing.
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
 from undegrade.core.errors import InputError, UsageError
 from undegrade.core.image import load_rgb
 from undegrade.data.augment import Augmentation, augment, collage, recolour, resave
-from undegrade.data.folders import list_pictures, pair_folders
+from undegrade.data.sources import Source, SourcePicture, open_source
 from undegrade.ops.colour import rgb_to_ycbcr
 from undegrade.ops.pad import pad
 
-__all__ = ["Degrade", "Patches", "Source", "sample_generator"]
+__all__ = ["Degrade", "Patches", "sample_generator"]
 
 Degrade = Callable[..., Tensor]
 """``degrade(clean, generator, **strength) -> degraded``, both (C, H, W) in 0..1; see ``undegrade.tasks.Task``."""
@@ -36,97 +33,6 @@ Degrade = Callable[..., Tensor]
 
 MULTIPLE = 12
 """Pixels: sides of validation pictures are multiples of it, for every scale and mosaic."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """One ingredient of the training stream: clean pictures to be degraded, or finished pairs.
-
-    Attributes:
-        clean: folder of clean pictures, searched with its subfolders.
-        inputs, targets: folders of degraded and clean pictures.
-        rule: how inputs and targets are paired, a name of ``undegrade.data.folders.RULES``.
-        depth: folder of depth maps with the stems of ``clean``; handed to the degradation as ``depth``. For a patch of
-            which nothing is known (0) the degradation makes a depth up.
-        zoom: range of factors by which pictures are shrunk before a patch is cut, (0.5, 1) for example; shows more of
-            the scene, and hides the blocks of JPEG sources.
-        grey: whether the clean pictures are turned grey (full-range luma) before they are degraded.
-        saturation: range of factors by which the colours of clean pictures are drawn away from their grey, (1, 2) for
-            example; most photographs are paler than what a camera may meet.
-        colours: how far the exponents of the channels of clean pictures are changed in training, as a logarithm (0.4,
-            for example), see ``augment.recolour``. Few scenes are not learnt by heart so.
-        collage: how often a second picture with a depth map is laid into the first in training, see
-            ``augment.collage``.
-        grain: sigma in levels of 0..255 up to which Gaussian noise is added to the degraded picture in training, in
-            half of the samples. Cameras have noise, and to take haze or blur away makes it stronger.
-        resaved: how often the degraded picture becomes a JPEG file in training before it is seen, see
-            ``augment.resave``; photographs are spoilt first and saved after.
-        weight: how often this ingredient is drawn, relative to the others.
-        optional: whether a run goes on without it where its folders are missing.
-        strength: fixed or ranged parameters handed to the degradation.
-    """
-
-    clean: Path | None = None
-    inputs: Path | None = None
-    targets: Path | None = None
-    rule: str = "stem"
-    depth: Path | None = None
-    zoom: tuple[float, float] = (1.0, 1.0)
-    grey: bool = False
-    saturation: tuple[float, float] = (1.0, 1.0)
-    colours: float = 0.0
-    collage: float = 0.0
-    grain: float = 0.0
-    resaved: float = 0.0
-    weight: float = 1.0
-    optional: bool = False
-    strength: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if (self.clean is None) == (self.inputs is None) or (self.inputs is None) != (self.targets is None):
-            raise UsageError("a source names either 'clean' or both 'inputs' and 'targets'")
-        changed = self.depth or self.grey or self.saturation != (1, 1) or self.colours or self.collage
-        if self.inputs is not None and (changed or self.strength):
-            raise UsageError(
-                "depth, grey, saturation, colours, collage and strength of a source: for 'clean' pictures; pairs are "
-                "finished"
-            )
-        if not 0 <= self.colours < math.inf:
-            raise UsageError(f"colours={self.colours} of a source: must be 0 or more, and finite")
-        if not 0 <= self.collage <= 1 or (self.collage and self.depth is None):
-            raise UsageError(f"collage={self.collage} of a source: a probability, 0-1, where there is 'depth'")
-        if not 0 <= self.grain < math.inf:
-            raise UsageError(f"grain={self.grain} of a source: must be 0 or more, and finite")
-        if not 0 <= self.resaved <= 1:
-            raise UsageError(f"resaved={self.resaved} of a source: a probability, 0-1")
-        if not 0 < self.zoom[0] <= self.zoom[1] <= 1:
-            raise UsageError(f"zoom={list(self.zoom)} of a source: two factors in 0-1, the smaller first")
-        if not 0 <= self.saturation[0] <= self.saturation[1] < math.inf:
-            raise UsageError(
-                f"saturation={list(self.saturation)} of a source: two factors from 0, finite, the smaller first"
-            )
-        if not 0 < self.weight < math.inf:
-            raise UsageError(f"weight={self.weight} of a source: must be above 0, and finite")
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """Files of one training picture and the source it belongs to."""
-
-    target: Path
-    input: Path | None
-    depth: Path | None
-    source: Source
-    size: tuple[int, int]
-
-    @property
-    def name(self) -> str:
-        return self.target.stem
-
-    @property
-    def digest(self) -> bytes:
-        """SHA-256 of the name, which on disk may be no text."""
-        return hashlib.sha256(self.name.encode("utf-8", "surrogateescape")).digest()
 
 
 def sample_generator(*numbers: int) -> Generator:
@@ -172,12 +78,12 @@ class Patches:
         self.scale, self.least = scale, MULTIPLE * math.ceil(least / MULTIPLE)
         self.degrade, self.margin, self.augmentation, self.seed = degrade, margin, augmentation, seed
         self._decode = _Cache(cache_mb * 2**20)
-        self._train: list[list[_Picture]] = []
-        self.validation: list[_Picture] = []
+        self._train: list[list[SourcePicture]] = []
+        self.validation: list[SourcePicture] = []
         total = sum(source.weight for source in sources)
         if degrade is None and any(source.clean is not None for source in sources):
             raise UsageError("this task has no degradation model: give pairs ('inputs' and 'targets')")
-        groups = [_open(source) for source in sources]
+        groups = [open_source(source) for source in sources]
         shares = [round(held_back * source.weight / total) for source in sources]
         if held_back and not any(shares):
             shares[max(range(len(sources)), key=lambda index: sources[index].weight)] = 1
@@ -195,7 +101,7 @@ class Patches:
                     f"{source.clean or source.inputs}: every picture there is held back for validation, maybe from "
                     f"another source; lower held_back={held_back}"
                 )
-            self._train.append(sorted(seen, key=lambda picture: str(picture.target)))
+            self._train.append(sorted(seen, key=lambda picture: picture.target.as_posix()))
         self._weights = torch.tensor([source.weight / total for source in sources], dtype=torch.float64)
         self._areas = [torch.tensor([math.prod(p.size) for p in group], dtype=torch.float64) for group in self._train]
 
@@ -224,10 +130,10 @@ class Patches:
             degraded = resave(degraded, generator)
         return degraded, clean
 
-    def _draw(self, group: int, generator: Generator) -> _Picture:
+    def _draw(self, group: int, generator: Generator) -> SourcePicture:
         return self._train[group][int(torch.multinomial(self._areas[group], 1, generator=generator))]
 
-    def _cut(self, picture: _Picture, size: int, generator: Generator) -> list[Tensor]:
+    def _cut(self, picture: SourcePicture, size: int, generator: Generator) -> list[Tensor]:
         planes = self._planes(picture)
         averaged = [True] * len(planes) if picture.depth is None else [True, False]
         planes = _crop(planes, averaged, size, picture.source.zoom, generator)
@@ -249,7 +155,7 @@ class Patches:
         degraded, clean = self._pair(picture, planes, 0, sample_generator(seed), **strength)
         return picture.name, degraded, clean
 
-    def _planes(self, picture: _Picture) -> list[Tensor]:
+    def _planes(self, picture: SourcePicture) -> list[Tensor]:
         """Target, and input or depth if there is one, still in their stored integers."""
         extra = picture.input or picture.depth
         files = [picture.target] if extra is None else [picture.target, extra]
@@ -264,7 +170,7 @@ class Patches:
 
     def _pair(
         self,
-        picture: _Picture,
+        picture: SourcePicture,
         planes: list[Tensor],
         margin: int,
         generator: Generator,
@@ -310,36 +216,6 @@ class _Cache:
         while self.size > self.limit and len(self.held) > 1:
             self.size -= self.held.popitem(last=False)[1].nbytes
         return tensor
-
-
-def _open(source: Source) -> list[_Picture]:
-    if source.clean is not None:
-        targets: list[tuple[Path, Path | None]] = [(path, None) for path in list_pictures(source.clean, recursive=True)]
-    else:
-        assert source.inputs is not None
-        assert source.targets is not None
-        pairs = pair_folders(source.inputs, source.targets, source.rule, recursive=True)
-        targets = [(pair.target, pair.input) for pair in pairs]
-    if not targets:
-        raise InputError(f"{source.clean or source.inputs}: no pictures there")
-    maps = list_pictures(source.depth, recursive=True) if source.depth is not None else []
-    depths = {path.stem: path for path in maps}
-    pictures = []
-    for target, degraded in targets:
-        if source.depth is not None and target.stem not in depths:
-            raise InputError(f"{target.name}: no depth map of that stem in {source.depth}")
-        pictures.append(_Picture(target, degraded, depths.get(target.stem), source, _size(target)))
-    return pictures
-
-
-def _size(file: Path) -> tuple[int, int]:
-    """The sides by the header, or by all of the file where Pillow cannot tell; that names what is wrong with it."""
-    try:
-        with Image.open(file) as header:
-            return header.size
-    except (OSError, Image.DecompressionBombError):
-        height, width = load_rgb(file).shape[:2]
-        return width, height
 
 
 def _ratios(planes: list[Tensor]) -> list[int]:

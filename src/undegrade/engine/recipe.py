@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from undegrade.core.errors import InputError, UndegradeError, UnknownNameError, UsageError
 from undegrade.data.augment import Augmentation
 from undegrade.data.loader import Patch
-from undegrade.data.patches import Source
+from undegrade.data.sources import Source
 from undegrade.weights.card import WeightsCard
 
 __all__ = ["Recipe", "located", "shipped_recipes"]
@@ -49,7 +49,7 @@ class Recipe:
         name: of the run; also its folder under ``runs/``.
         task, network, preset: names from the catalogues.
         numbers: single numbers of the network that differ from the preset.
-        sources: where patches come from, see ``undegrade.data.patches.Source``.
+        sources: where patches come from, see ``undegrade.data.sources.Source``.
         data: folder that the sources' paths are relative to.
         patches: progressive patch sizes, see ``undegrade.data.loader.Patch``.
         augmentation: flips and turns.

@@ -20,7 +20,8 @@ from undegrade._version import __version__
 from undegrade.core.errors import UsageError
 from undegrade.core.replacing import replacing
 from undegrade.data.loader import batches
-from undegrade.data.patches import Patches, Source
+from undegrade.data.patches import Patches
+from undegrade.data.sources import Source
 from undegrade.engine import checkpoint, sharding
 from undegrade.engine.degrade import apply
 from undegrade.engine.ema import Ema
