@@ -1,16 +1,18 @@
 """What a remover still wins when the spoilt picture has been saved, is noisy, or is grey.
 
-    python scripts/after_saving.py PACK RECIPE [--weights FILE] [KEY=VALUE...]
+    python scripts/after_saving.py PACK RECIPE [--weights FILE] [--draws N] [--crop PIXELS] [KEY=VALUE...]
 
 The pictures that the recipe holds back are spoilt as in its validation, and restored as they are and after each change.
 A figure is the gain over the spoilt picture, for super-resolution over its bicubic enlargement, in dB over RGB; sources
-that are clean already are left out.
+that are clean already are left out. The pictures are few: before one file is preferred to another, spoil each in
+several ways (``--draws``), and take the whole of it (``--crop``), as users do.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 
@@ -70,6 +72,8 @@ def main() -> None:
     words.add_argument("recipe")
     words.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="changes to the recipe")
     words.add_argument("--weights", type=Path, help="a file instead of the one in the package")
+    words.add_argument("--draws", type=int, default=1, help="ways in which each picture is spoilt")
+    words.add_argument("--crop", type=int, default=320, help="pixels of a side, at most")
     told = words.parse_intermixed_args()
     recipe = Recipe.load(told.recipe, [f"data={told.pack}", *told.changes])
     patches = open_patches(recipe, tasks.get(recipe.task))
@@ -78,10 +82,11 @@ def main() -> None:
         restorer.backend.module.load_state_dict(read(told.weights).entries)
     gains: dict[str, list[float]] = {name: [] for name in CHANGES}
     for strength in recipe.validate_at or ({},):
-        for index, picture in enumerate(patches.validation):
-            if picture.source.inputs is not None and picture.source.inputs == picture.source.targets:
-                continue
-            _, degraded, clean = patches.whole(index, 320, strength)
+        for index, draw in product(range(len(patches.validation)), range(told.draws)):
+            source = patches.validation[index].source
+            if source.inputs is not None and (source.inputs == source.targets or draw):
+                continue  # clean already, or a finished pair, which does not change
+            _, degraded, clean = patches.whole(index, told.crop, strength, draw)
             for name, change in CHANGES.items():
                 spoilt, target = change(degraded), grey(clean) if change is grey else clean
                 with torch.inference_mode():

@@ -219,6 +219,10 @@ def test_validation_is_the_middle_degraded_the_same_way_each_time(tmp_path: Path
     assert float((degraded - clean).std()) == pytest.approx(2, rel=0.1)
     assert torch.equal(other.whole(0, 40, {"sigma": 2.0})[1], degraded)
     assert patches.whole(0, 999, {})[2].shape == (3, 48, 60)
+    _, another, same = patches.whole(0, 40, {"sigma": 2.0}, draw=1)
+    assert torch.equal(same, clean)
+    assert not torch.equal(another, degraded)
+    assert torch.equal(other.whole(0, 40, {"sigma": 2.0}, draw=1)[1], another)
 
 
 def test_what_is_held_back_depends_on_names_alone(tmp_path: Path) -> None:

@@ -139,10 +139,10 @@ class Patches:
         planes = _crop(planes, averaged, size, picture.source.zoom, generator)
         return augment(planes, self.augmentation, generator)
 
-    def whole(self, index: int, crop: int, strength: Mapping[str, Any]) -> tuple[str, Tensor, Tensor]:
+    def whole(self, index: int, crop: int, strength: Mapping[str, Any], draw: int = 0) -> tuple[str, Tensor, Tensor]:
         """Validation picture ``index`` as (name, input, target).
 
-        Its centre of at most ``crop`` pixels, degraded the same way every time.
+        Its centre of at most ``crop`` pixels, degraded the same way every time; another ``draw``, another way.
         """
         picture = self.validation[index]
         planes = self._planes(picture)
@@ -152,7 +152,8 @@ class Patches:
         left = (planes[0].shape[-1] - width) // (2 * ratio) * ratio
         planes = _windows(planes, top, left, height, width)
         seed = int.from_bytes(picture.digest[:4])
-        degraded, clean = self._pair(picture, planes, 0, sample_generator(seed), **strength)
+        generator = sample_generator(seed, draw) if draw else sample_generator(seed)
+        degraded, clean = self._pair(picture, planes, 0, generator, **strength)
         return picture.name, degraded, clean
 
     def _planes(self, picture: SourcePicture) -> list[Tensor]:
