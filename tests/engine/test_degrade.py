@@ -108,6 +108,28 @@ def test_files_and_folders(folder: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["cat.png", "coffee.png"]
 
 
+@pytest.mark.parametrize("error", [RuntimeError("no room\nat all"), MemoryError()])
+def test_a_failure_of_our_own_leaves_the_others(
+    error: Exception, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = spoil.save
+
+    def failing(picture: Picture, target: Path) -> None:
+        if target.stem == "cat":
+            raise error
+        write(picture, target)
+
+    monkeypatch.setattr(spoil, "save", failing)
+    bad, good = sorted(api.degrade_files(folder, tmp_path / "out", "denoise"), key=lambda done: done.source)
+    assert (good.error, good.cause, bad.cause) == ("", None, error)
+    assert bad.error.startswith(f"{folder / 'cat.png'}: internal error, {type(error).__name__}: ")
+    words = ["degrade", str(folder), "-t", "denoise", "-o", str(tmp_path / "out")]
+    assert cli.run(words) == 1
+    assert capsys.readouterr().err == f"undegrade: {bad.error}\n"
+    assert cli.run([*words, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
 def test_a_name_that_is_no_text(folder: Path, tmp_path: Path) -> None:
     (folder / "cat.png").rename(folder / os.fsdecode(b"\xff.png"))
     assert [one.error for one in api.degrade_files(folder, tmp_path / "out", "denoise", sigma=20)] == ["", ""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,8 +18,9 @@ __all__ = ["command"]
 
 
 def command(
-    paths: Annotated[list[Path], typer.Argument(help="Clean pictures and folders of them.")],
+    context: typer.Context,
     *,
+    paths: Annotated[list[Path], typer.Argument(help="Clean pictures and folders of them.")],
     task: Annotated[
         str,
         typer.Option(
@@ -76,6 +78,8 @@ def command(
         with _signals.heard():
             for done in api.degrade_files(paths, output, task, seed=seed, **wish):
                 if done.error:
+                    if context.obj and done.cause is not None:
+                        traceback.print_exception(done.cause)
                     tell(done.error)
                 else:
                     typer.echo(done.target)

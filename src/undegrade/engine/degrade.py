@@ -8,7 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from undegrade.core.alone import ALONE
-from undegrade.core.errors import InputError, UndegradeError, UsageError
+from undegrade.core.errors import InputError, UndegradeError, UsageError, one_line
 from undegrade.core.formats import SUFFIXES
 from undegrade.core.image import like, read, save
 from undegrade.core.names import Paths, folded, means_folder, same_file, several
@@ -138,11 +138,19 @@ def _in_float32() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Done:
-    """One file of a batch: where it came from, where it went, and what went wrong if it did."""
+    """One file of a batch: where it came from, where it went, and what went wrong if it did.
+
+    Attributes:
+        source: the clean picture.
+        target: of the degraded one.
+        error: one line, when it failed.
+        cause: the exception behind ``error``.
+    """
 
     source: Path
     target: Path
     error: str = ""
+    cause: BaseException | None = field(default=None, compare=False)
 
 
 def degrade_files(
@@ -191,8 +199,8 @@ def degrade_files(
             save(picture.with_pixels(spoilt), target)
         except UsageError:
             raise
-        except UndegradeError as error:
-            yield Done(source, target, _named(source, error))
+        except Exception as error:  # whatever is wrong with this file, the next one may be fine
+            yield Done(source, target, _named(source, error), error)
         else:
             yield Done(source, target)
 
@@ -264,7 +272,10 @@ def pictures_of(paths: Paths) -> list[Path]:
 
 def _named(path: Path, error: Exception) -> str:
     """The error's line, which not always tells whose it is."""
-    return str(error) if str(path) in str(error) else f"{path}: {error}"
+    line = str(error)
+    if not isinstance(error, UndegradeError | OSError):
+        line = f"internal error, {type(error).__name__}: {one_line(error)}"
+    return line if str(path) in line else f"{path}: {line}"
 
 
 def _skipping_bad(files: list[Path], make: Callable[[Path], _Made], failed: Callable[[str], object]) -> Iterator[_Made]:
