@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +18,7 @@ from skimage import data
 from undegrade import api, cli
 from undegrade.cli import _watch
 from undegrade.core import image
+from undegrade.core.errors import UndegradeError
 from undegrade.core.image import Picture
 
 
@@ -302,6 +305,23 @@ def test_a_report_that_cannot_be_written_is_told(
     monkeypatch.setattr("tempfile.TemporaryFile", full)
     assert cli.run(["restore", str(source), "--json", str(report)]) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_what_cannot_be_counted_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+
+    def scan() -> Iterator[Any]:
+        yield object()
+        raise UndegradeError("memory://x: the store is gone")
+
+    watch = _watch.Watch(to_stderr=False, report=False)
+    watch.bar.disable = False
+    before = set(threading.enumerate())
+    watch.expect(scan)
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert (told, watch._total) == ([], None)
 
 
 def test_the_shipped_denoiser_denoises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

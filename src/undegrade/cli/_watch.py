@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -71,7 +72,8 @@ class Watch:
         """Counts the jobs of ``scan`` beside the run, where a person looks at the bar."""
 
         def count() -> None:
-            self._total = sum(1 for _ in scan())
+            with suppress(Exception):  # as of a store that fails: the run itself tells of it
+                self._total = sum(1 for _ in scan())
 
         if not self.bar.disable:
             threading.Thread(target=count, daemon=True).start()
