@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
 from fakes import deaf, fake, order
+from PIL import Image
 
 from undegrade.web import desk as desks
+from undegrade.web import worker
 from undegrade.web.desk import BusyError, Desk
 from undegrade.web.limits import Limits
 from undegrade.web.worker import Answer, Order
@@ -116,6 +120,42 @@ def test_cancelled_while_its_worker_starts(monkeypatch: pytest.MonkeyPatch, tmp_
     desk.cancel(job)
     assert job.future.result(30).status == "stopped"
     desk.close()
+
+
+def test_a_full_disk_is_told_of_each_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gradio", reason="pip install 'undegrade[web]'")
+    from undegrade.web.panel import Panel
+
+    def full(**_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    async def told() -> tuple[str, str]:
+        panel = Panel(None, Limits(), tmp_path)  # type: ignore[arg-type]
+        fields = {"task": "denoise"}
+        one = [state.status async for state in panel._restore("in/a.png", fields, ("visitor", "one"))]
+        many = [state.status async for state in panel._restore_all(["in/a.png"], fields, ("visitor", "many"))]
+        return one[-1], many[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", full)
+    for text in asyncio.run(told()):
+        assert "o folder for the result can be made (No space left on device)" in text
+        assert "zip" not in text
+
+
+def test_without_room_for_the_slider_the_result_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    Image.new("RGB", (32, 24)).save(tmp_path / "a.png")
+    monkeypatch.setattr(worker, "_shown", full)
+    given = Order(tmp_path / "a.png", tmp_path / "out", {"task": "denoising", "strength": 0.0}, False, 1000, True)
+    ours, theirs = Pipe()
+    with ours, theirs:
+        answer = worker._answered(given, ours, "cpu")
+    assert (answer.status, answer.shown) == ("done", None)
+    assert answer.path is not None
+    assert answer.path.is_file()
+    assert answer.notes[-1] == "before and after cannot be shown (No space left on device)"
 
 
 def test_among_many_pictures_errors_begin_with_the_name(tmp_path: Path) -> None:

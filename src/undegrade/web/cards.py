@@ -72,7 +72,8 @@ def told(answer: Answer) -> str:
     done = f"<b>Done</b> in {seconds(answer.seconds)}, {width} × {height} pixels"
     lines.append(done + (f", with {html.escape(', '.join(answer.weights))}" if answer.weights else ""))
     lines += [html.escape(note) for note in answer.notes]
-    lines.append("<span class='ud-limits'>Drag the line to compare; zoom with the wheel or two fingers.</span>")
+    if answer.shown:
+        lines.append("<span class='ud-limits'>Drag the line to compare; zoom with the wheel or two fingers.</span>")
     return f"<div class='ud-card' role='status'>{'<br>'.join(lines)}</div>"
 
 

@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from undegrade.web.choice import Choice, button
 from undegrade.web.desk import ITS_PICTURE, BusyError, Desk, Job
 from undegrade.web.limits import Limits
 from undegrade.web.wish import Wish, make_wish
-from undegrade.web.worker import Order
+from undegrade.web.worker import Answer, Order
 
 __all__ = ["Panel"]
 
@@ -202,12 +202,17 @@ class Panel:
         yield _State(f"<div class='ud-card' role='status'>{text}{listed(lines)}</div>", download=archive)
 
     def _submit(self, source: Path, run: _Run, shown: bool = False) -> Job:
-        output = Path(tempfile.mkdtemp(dir=self.folder))
-        order = Order(source, output, run.wish.for_load(), run.wish.keep_format, self.limits.pixels, shown)
+        order = Order(source, self.folder, run.wish.for_load(), run.wish.keep_format, self.limits.pixels, shown)
+        try:
+            order = replace(order, output=Path(tempfile.mkdtemp(dir=self.folder)))
+        except OSError as error:
+            run.job = Job(order)
+            run.job.answer(Answer("broken", f"no folder for the result can be made ({error.strerror or error})"))
+            return run.job
         try:
             run.job = self.desk.submit(order)
         except BusyError:
-            shutil.rmtree(output, ignore_errors=True)
+            shutil.rmtree(order.output, ignore_errors=True)
             raise
         return run.job
 

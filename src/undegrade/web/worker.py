@@ -137,12 +137,17 @@ def _restored(order: Order, connection: Connection, device: str) -> Answer:
             return Answer("refused", outcome.error)
         print(f"undegrade: {outcome.error}", file=sys.stderr)
         return Answer("broken", f"internal error, {type(outcome.cause).__name__}")
-    target = Path(str(outcome.target))
+    target, shown, notes = Path(str(outcome.target)), None, outcome.notes
+    if order.shown:
+        try:
+            shown = _shown(order, target)
+        except OSError as error:  # the result is there all the same
+            notes = (*notes, f"before and after cannot be shown ({error.strerror or one_line(error)})")
     return Answer(
         "done",
         path=target,
-        shown=_shown(order, target) if order.shown else None,
-        notes=outcome.notes,
+        shown=shown,
+        notes=notes,
         reports=tuple(dict(report) for report in getattr(outcome, "reports", ())),
         info=restorer.info,
         size=outcome.size,
