@@ -307,6 +307,13 @@ def test_a_report_that_cannot_be_written_is_told(
     assert "cannot be written" in capsys.readouterr().err
 
 
+def test_a_tile_of_thousands_of_digits_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["restore", str(picture(tmp_path / "a.png")), "-t", "denoise", "--device", "cpu"]
+    assert cli.run([*words, "--tile", "9" * 5000]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "choose auto, official, None (--tile none), or a side of at least" in line
+
+
 def test_what_cannot_be_counted_is_not_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", told.append)

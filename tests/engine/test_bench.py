@@ -129,6 +129,7 @@ def test_command(processes, tmp_path, capsys):
     assert json.loads(file.read_text())["schema"] == 1
     assert cli.run(["bench", "--size", "12x"]) == 2
     assert cli.run(["bench", "--size", "5²"]) == 2
+    assert cli.run(["bench", "--size", "9" * 5000]) == 2
     assert torch.is_grad_enabled()
 
 

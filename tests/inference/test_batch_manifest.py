@@ -266,7 +266,7 @@ def test_shards_are_disjoint_and_complete(tmp_path: Path) -> None:
     assert sum(map(len, shares)) == len(whole) == 60
     assert set().union(*shares) == whole
     assert min(map(len, shares)) > 8
-    for wrong in ("0/3", "4/3", "3", "a/b", "1/0", "-1/3"):
+    for wrong in ("0/3", "4/3", "3", "a/b", "1/0", "-1/3", f"1/{'9' * 5000}"):
         with pytest.raises(UsageError, match="shard="):
             scan.parse_shard(wrong)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,6 +94,7 @@ def _peak(machine: dict[str, Any]) -> str:
 
 def _size(word: str) -> int | tuple[int, int]:
     sides = word.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and int(side) for side in sides):
-        raise UsageError(f"size={word}: give a side (512), or height x width (480x640)")
-    return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+    with suppress(ValueError):  # of thousands of digits
+        if len(sides) <= 2 and all(side.isdecimal() and int(side) for side in sides):
+            return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+    raise UsageError(f"size={word[:40]}: give a side (512), or height x width (480x640)")

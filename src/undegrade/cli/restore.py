@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -207,4 +207,8 @@ def _number(word: str | None) -> float | int | str | None:
 
 def tile_of(word: str) -> int | str | None:
     """The Restorer's ``tile`` of the option's word."""
-    return None if word in ("none", "off") else int(word) if word.isascii() and word.isdigit() else word
+    if word in ("none", "off"):
+        return None
+    with suppress(ValueError):  # of thousands of digits, which are refused as any other word
+        return int(word) if word.isascii() and word.isdigit() else word
+    return word

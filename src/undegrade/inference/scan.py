@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain
@@ -116,9 +117,10 @@ def parse_shard(text: str) -> tuple[int, int]:
         UsageError: not two numbers, or the first is not within 1 and the second.
     """
     first, _, count = text.partition("/")
-    if not (first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
-        raise UsageError(f"shard={text}: write i/n with i in 1..n, for example 1/8")
-    return int(first), int(count)
+    with suppress(ValueError):  # of thousands of digits
+        if first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count):
+            return int(first), int(count)
+    raise UsageError(f"shard={text[:40]}: write i/n with i in 1..n, for example 1/8")
 
 
 _Found = tuple[Job, bool]
