@@ -154,7 +154,9 @@ def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert "neither" in capsys.readouterr().err
     assert cli.run(["report", str(run), "--pictures", str(tmp_path)]) == 1
     assert "holds no weights" in capsys.readouterr().err
-    for content in ('{"mean": {"psnr": 30, "input_psnr": 20, "seconds": 1}}', '{"mean": {"psnr": "x"}}', "[1]"):
+    mean = '"mean": {"psnr": 30, "input_psnr": 20, "seconds": 1}'
+    named = [f'{{"task": {task}, "weights": {weights}, {mean}}}' for task, weights in (("1", '"w"'), ('"t"', "null"))]
+    for content in (f"{{{mean}}}", *named, '{"mean": {"psnr": "x"}}', "[1]"):
         (tmp_path / "other.json").write_text(content)
         assert cli.run(["report", str(tmp_path / "other.json")]) == 1
         assert "neither" in capsys.readouterr().err
@@ -165,10 +167,11 @@ def test_refusals(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert cli.run(["report", str(run)]) == 0
     capsys.readouterr()
     whole = (run / "log.jsonl").read_text()
-    for line in ("5", '{"loss": 1}'):
+    train = '{"event": "train", "step": 1, "loss": 1, "lr": 1}'
+    for line in ("5", '{"loss": 1}', '{"event": "validation", "step": "1"}', train):
         (run / "log.jsonl").write_text(f"{whole}{line}\n")
         assert cli.run(["report", str(run)]) == 1
-        assert f"log.jsonl: damaged line {line!r}" in capsys.readouterr().err
+        assert f"log.jsonl: damaged line {line[:40]!r}" in capsys.readouterr().err
     (run / "log.jsonl").write_text(whole)
     with (run / "log.jsonl").open("a") as log:
         log.write('{"event": "tra')  # cut off by a kill

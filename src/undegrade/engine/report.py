@@ -162,7 +162,9 @@ def _event(source: Path, line: str) -> Mapping[str, Any]:
     with suppress(json.JSONDecodeError):
         event = json.loads(line)
         if isinstance(event, dict) and {"event", "step"} <= event.keys():
-            return event
+            drawn = ("step", "loss", "lr", "mpx_per_s") if event["event"] == "train" else ("step",)
+            if all(isinstance(event.get(name), int | float) for name in drawn):
+                return event
     raise InputError(f"{source / 'log.jsonl'}: damaged line {line.strip()[:40]!r}")
 
 
@@ -174,7 +176,9 @@ def _score(path: Path) -> Mapping[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         return None
-    mean = content.get("mean") if isinstance(content, dict) and {"task", "weights"} <= content.keys() else None
+    if not isinstance(content, dict) or not all(isinstance(content.get(name), str) for name in ("task", "weights")):
+        return None
+    mean = content.get("mean")
     if not isinstance(mean, dict):
         return None
     if not all(isinstance(mean.get(figure), int | float) for figure in ("psnr", "input_psnr", "seconds")):
