@@ -56,6 +56,21 @@ def test_from_store_to_disk_and_what_cannot_be_reached(tmp_path: Path) -> None:
         list(scan.scan(["no-such-scheme://a/b.png"], tmp_path / "out"))
 
 
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, parts = type(fsspec.filesystem("file")), list[str]()
+    move = disk.mv
+
+    def moved(self: object, source: str, target: str) -> None:
+        parts.append(source)
+        move(self, source, target)
+
+    monkeypatch.setattr(disk, "mv", moved)
+    for content in (b"one", b"other"):
+        Url(f"file://{tmp_path}/a.png").write_bytes(content)
+    assert len(set(parts)) == 2
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"other"]
+
+
 def test_a_file_that_lies_in_no_folder() -> None:
     job = scan.plan(["memory://top.jpg"])[0]
     assert (str(job.source), str(job.target)) == ("memory://top.jpg", "memory://top.restored.png")

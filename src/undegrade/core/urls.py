@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -111,7 +112,8 @@ class Url:
                 files.pipe_file(path, content)
                 return
             files.makedirs(posixpath.dirname(path), exist_ok=True)
-            part = posixpath.join(posixpath.dirname(path), shortened(f".{posixpath.basename(path)}.part"))
+            name = shortened(f".{posixpath.basename(path)}.{secrets.token_hex(4)}.part")
+            part = posixpath.join(posixpath.dirname(path), name)
             try:
                 files.pipe_file(part, content)
                 files.mv(part, path)
