@@ -33,6 +33,21 @@ def test_whole_files_are_copied_untouched(tmp_path):
     assert pairs[1].target.read_bytes() == (tmp_path / "gt/7.bmp").read_bytes()
 
 
+@pytest.mark.parametrize("crop", [None, 8])
+def test_names_that_the_disk_takes_for_one(tmp_path, crop):
+    for name in ("A", "a"):
+        save(tmp_path / f"in/{name}.png", noise(8, 8, ord(name)))
+    if (tmp_path / "in/A.png").samefile(tmp_path / "in/a.png"):
+        pytest.skip("no such set on this disk")
+    found, place = match_folders(tmp_path / "in", tmp_path / "in"), "_000" if crop else ""
+    assert prepare(found, tmp_path / "out", crop=crop).files == 2
+    assert prepare(found, tmp_path / "out", crop=crop).files == 0
+    (tmp_path / f"out/a{place}.png").unlink()
+    (tmp_path / f"out/a{place}.png").hardlink_to(tmp_path / f"out/A{place}.png")  # as where case is ignored
+    with pytest.raises(UsageError, match=f"[Aa]{place}.png: this disk takes it for [Aa]{place}.png"):
+        prepare(found, tmp_path / "out", crop=crop)
+
+
 def test_a_file_that_cannot_be_read_stops_no_other(tmp_path):
     for name in "ab":
         save(tmp_path / f"{name}.png", noise(8, 8))

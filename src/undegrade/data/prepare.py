@@ -14,6 +14,7 @@ from PIL import Image
 
 from undegrade.core.decode import decode
 from undegrade.core.errors import InputError, MissingExtraError, UsageError
+from undegrade.core.names import folded, same_file
 from undegrade.core.replacing import replacing
 from undegrade.data.folders import Key, Matching, Pair, listed, uneven
 from undegrade.data.locate import locate
@@ -90,7 +91,7 @@ def prepare(
 
     Raises:
         UsageError: crop, stride or scale below 1, a stride without a crop, inputs without a target, two for one name,
-            or by order more on one side.
+            or by order more on one side; two names that the disk takes for one, of which the first is written.
     """
     if (crop is not None and crop < 1) or (stride is not None and stride < 1):
         raise UsageError(f"crop={crop}, stride={stride}: both must be at least 1 pixel")
@@ -108,13 +109,14 @@ def prepare(
     whole = crop is None and border == 0
     how = _Cut(crop, stride or crop or 0, scale, border)
     _refuse_doubles(matching, Path(out), whole)
-    written, skipped = 0, {}
+    written, skipped, alike = 0, {}, dict[str, Path]()
     for pair in matching.pairs:
         try:
             if whole:
                 written += _copy(pair, Path(out), how)
             else:
                 written += _cut(pair, Path(out), how)
+            _refuse_lost(pair, Path(out), whole, "_000" if crop else "", alike)
         except (InputError, MissingExtraError) as error:
             skipped[pair.name] = str(error)
         if progress is not None:
@@ -129,13 +131,17 @@ def _places(pair: Pair, out: Path, suffixes: tuple[str, str], place: str = "") -
     return out / "input" / f"{name}{suffixes[0]}", out / "target" / f"{name}{suffixes[1]}"
 
 
+def _suffixes(pair: Pair, whole: bool) -> tuple[str, str]:
+    return (pair.input.suffix, pair.target.suffix) if whole else (".png", ".png")
+
+
 def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
     """Raises a UsageError where two files would get one name: only the first of them would be written."""
     claims = dict(matching.ambiguous or {})
     files: dict[Path, list[Path]] = {}
     for pair in matching.pairs:
-        suffixes = (pair.input.suffix, pair.target.suffix) if whole else (".png", ".png")
-        for place, source in set(zip(_places(pair, out, suffixes), (pair.input, pair.target), strict=True)):
+        places = _places(pair, out, _suffixes(pair, whole))
+        for place, source in set(zip(places, (pair.input, pair.target), strict=True)):
             files.setdefault(place, []).append(source)
     claims |= {place.stem: tuple(inputs) for place, inputs in files.items() if len(set(inputs)) > 1}
     if claims:
@@ -143,8 +149,19 @@ def _refuse_doubles(matching: Matching, out: Path, whole: bool) -> None:
         raise UsageError(f"'{name}' is claimed by {listed(several)}: keep one file for each name")
 
 
+def _refuse_lost(pair: Pair, out: Path, whole: bool, place: str, alike: dict[str, Path]) -> None:
+    """Raises a UsageError where the disk takes a file of this pair for one of another, as ``a.png`` for ``A.png``.
+
+    Disks that do not, and so hold both, refuse nothing; ``alike`` keeps what was written, by the folded name.
+    """
+    for file in _places(pair, out, _suffixes(pair, whole), place):
+        other = alike.setdefault(folded(str(file)), file)
+        if other != file and same_file(file, other):
+            raise UsageError(f"{file}: this disk takes it for {other.name}: give one of the two another name")
+
+
 def _copy(pair: Pair, out: Path, how: _Cut) -> bool:
-    places = _places(pair, out, (pair.input.suffix, pair.target.suffix))
+    places = _places(pair, out, _suffixes(pair, whole=True))
     ways = dict(zip((pair.input, pair.target), places, strict=True))
     for source in ways:
         try:
