@@ -169,6 +169,7 @@ def degrade_files(
     Raises:
         UsageError: the call is wrong; nothing is written then.
         InputError: there is no picture.
+        OSError: the output folder cannot be made.
     """
     task = get_task(task) if isinstance(task, str) else task
     check_seed(seed)
@@ -197,7 +198,7 @@ def degrade_files(
             spoilt = apply(task, picture.pixels, generator_for(seed, source.stem), checked)
             target.parent.mkdir(parents=True, exist_ok=True)
             save(picture.with_pixels(spoilt), target)
-        except UsageError:
+        except (OSError, UsageError):  # of the output folder, or of the call: no other picture would fare better
             raise
         except Exception as error:  # whatever is wrong with this file, the next one may be fine
             yield Done(source, target, _named(source, error), error)
@@ -273,7 +274,7 @@ def pictures_of(paths: Paths) -> list[Path]:
 def _named(path: Path, error: Exception) -> str:
     """The error's line, which not always tells whose it is."""
     line = str(error)
-    if not isinstance(error, UndegradeError | OSError):
+    if not isinstance(error, UndegradeError):
         line = f"internal error, {type(error).__name__}: {one_line(error)}"
     return line if str(path) in line else f"{path}: {line}"
 
