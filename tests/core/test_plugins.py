@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from torch import nn
@@ -174,6 +175,12 @@ def test_a_range_without_an_end(ends: dict[str, float], value: float | str, rule
     assert parameter.check("5") == 5
     with pytest.raises(UsageError, match=f"depth={value}: must lie in {rule}"):
         parameter.check(value)
+
+
+@pytest.mark.parametrize("value", [True, False, np.True_])
+def test_what_is_no_number(value: object) -> None:
+    with pytest.raises(UsageError, match=r"depth=.*: a number is needed"):
+        Parameter("depth", "of the hurt in levels").check(value)
 
 
 @dataclass(frozen=True)

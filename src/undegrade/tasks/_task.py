@@ -51,7 +51,7 @@ class Parameter:
                     return choice
             raise UsageError(f"{self.name}={value!r}: choose one of {', '.join(map(str, self.choices))}")
         try:
-            number = float(value)
+            number = float("" if str(value) in ("True", "False") else value)  # also numpy's, for which True is 1
         except (TypeError, ValueError):
             raise UsageError(f"{self.name}={value!r}: a number is needed{' or auto' if self.auto else ''}") from None
         low, high = -inf if self.low is None else self.low, inf if self.high is None else self.high
