@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from undegrade.core.errors import UsageError
 from undegrade.ops.resize import crop_to_multiple, imresize
 
 # Half size of the ramp 1..8: weights k(.25), k(.75), k(1.25), k(1.75), halved, with the edge sample repeated outside.
@@ -45,6 +46,11 @@ def test_sizes_round_up_and_can_be_given() -> None:
     picture = torch.rand(3, 25, 31)
     assert imresize(picture, 1 / 3).shape == (3, 9, 11)
     assert imresize(picture, size=(10, 40)).shape == (3, 10, 40)
+
+
+def test_a_scale_or_a_size_is_needed() -> None:
+    with pytest.raises(UsageError, match="scale and size are missing"):
+        imresize(ramp())
 
 
 def test_eight_bit_rounds_after_each_pass_half_away_from_zero() -> None:

@@ -8,6 +8,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from undegrade.core.errors import UsageError
+
 __all__ = ["crop_to_multiple", "imresize"]
 
 
@@ -66,10 +68,14 @@ def imresize(
 
     Returns:
         (..., h, w) of the input's type; the sums are made in float64.
+
+    Raises:
+        UsageError: neither scale nor size.
     """
     height, width = picture.shape[-2:]
     if size is None:
-        assert scale is not None, "scale or size"
+        if scale is None:
+            raise UsageError("imresize: scale and size are missing: give one of them")
         size = (math.ceil(height * scale), math.ceil(width * scale))
         scales = (scale, scale)
     else:
