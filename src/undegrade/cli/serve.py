@@ -9,8 +9,7 @@ from urllib.parse import quote
 import typer
 
 from undegrade.core.errors import UsageError
-
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+from undegrade.core.hosts import LOOPBACK
 
 
 def command(

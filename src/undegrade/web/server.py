@@ -23,6 +23,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from undegrade.core import device as devices
 from undegrade.core.errors import UsageError, one_line
+from undegrade.core.hosts import LOOPBACK
 from undegrade.web.desk import Desk
 from undegrade.web.guard import Guard
 from undegrade.web.http import make_api
@@ -30,7 +31,6 @@ from undegrade.web.limits import Limits
 
 __all__ = ["make_app", "serve"]
 
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 CLEAR = 600
 """Ticks of a server, ten a second, between two looks for files that are too old."""
 
