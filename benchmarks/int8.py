@@ -16,7 +16,7 @@ from pathlib import Path
 import nncf
 import numpy as np
 import torch
-from precision import pairs, psnr, strength
+from precision import pairs, strength
 from torch import Tensor
 
 import undegrade
@@ -24,6 +24,7 @@ from undegrade.core import image
 from undegrade.graphs import openvino
 from undegrade.graphs._graph import Graph
 from undegrade.inference.restorer import Restorer
+from undegrade.metrics.psnr import psnr
 
 SIDE = 256
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 import undegrade
 from undegrade.inference.restorer import Restorer
+from undegrade.metrics.psnr import psnr
 
 MIDDLE = {"sigma": 25, "quality": 30, "pattern": "RGGB"}
 MOST = 0.02
@@ -59,11 +60,6 @@ def strength(restorer: Restorer) -> dict[str, object]:
     """A degradation in the middle of what the weights can do."""
     assert restorer.task is not None
     return {entry.name: {**MIDDLE, "scale": restorer.scale}[entry.name] for entry in restorer.task.parameters}
-
-
-def psnr(y: Tensor, target: Tensor) -> float:
-    """In dB, of results cut to 0..1."""
-    return float(-10 * (y - target).square().mean().log10())
 
 
 if __name__ == "__main__":

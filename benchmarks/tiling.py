@@ -25,6 +25,7 @@ from torch import Tensor
 
 import undegrade
 from undegrade.inference.restorer import Restorer
+from undegrade.metrics.psnr import psnr
 
 SIDE = (768, 1024)
 
@@ -72,13 +73,13 @@ def _differences(name: str, tiles: list[int], times: int) -> list[str]:
     alone = replace(restorer, spec=replace(restorer.spec, tiling="free"))
     whole, seconds = _timed(restorer, x, None)
     clean = clean[:, : whole.shape[-2], : whole.shape[-1]]  # 1023 columns after a third of 1024
-    rows = [f"| {name} | whole | | | {_psnr(whole[0], clean):.2f} | |"]
+    rows = [f"| {name} | whole | | | {psnr(whole[0], clean):.2f} | |"]
     for side in tiles:
         own, _ = _timed(alone, x, side)
         shared, longer = _timed(restorer, x, side)
         rows.append(
-            f"| {name} | {side} | {_psnr(own, whole):.1f} | {_psnr(shared, whole):.1f} | {_psnr(shared[0], clean):.2f} "
-            f"| {longer / seconds - 1:+.0%} |"
+            f"| {name} | {side} | {psnr(own[0], whole[0]):.1f} | {psnr(shared[0], whole[0]):.1f} "
+            f"| {psnr(shared[0], clean):.2f} | {longer / seconds - 1:+.0%} |"
         )
     return rows
 
@@ -86,11 +87,6 @@ def _differences(name: str, tiles: list[int], times: int) -> list[str]:
 def _timed(restorer: Restorer, x: Tensor, tile: int | None) -> tuple[Tensor, float]:
     start = time.process_time()
     return restorer.tensor(x, tile=tile), time.process_time() - start
-
-
-def _psnr(y: Tensor, target: Tensor) -> float:
-    error = float((y - target).square().mean())
-    return -10 * np.log10(error) if error else float("inf")
 
 
 def _cost(name: str, megapixels: float) -> str:

@@ -10,18 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 import undegrade
+from undegrade.core.image import read
+from undegrade.metrics.psnr import psnr
 
 SAMPLES = Path(__file__).parents[1] / "examples" / "samples"
 OUT = Path("demo")
-
-
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two 8-bit pictures, in dB."""
-    return float(10 * np.log10(255**2 / np.mean((one.astype(float) - other.astype(float)) ** 2)))
 
 
 def side_by_side(*pictures: Image.Image) -> Image.Image:
@@ -65,7 +61,7 @@ def restore_samples() -> None:
         start = time.perf_counter()
         restored = undegrade.restore(spoilt, task=task)
         seconds = time.perf_counter() - start
-        before, after = (psnr(np.asarray(clean), np.asarray(picture)) for picture in (spoilt, restored))
+        before, after = (psnr(read(clean).pixels, read(picture).pixels) for picture in (spoilt, restored))
         print(f"{name:<14}{task:<22}{before:>6.2f} dB{after:>7.2f} dB{seconds:>7.1f} s")
         rows.append(side_by_side(spoilt, restored, clean))
         rows[-1].save(OUT / f"{name}.{task}.png")

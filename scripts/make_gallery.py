@@ -24,6 +24,8 @@ from PIL import Image
 
 import undegrade
 from undegrade import api
+from undegrade.core.image import read
+from undegrade.metrics.psnr import psnr
 
 DOCS = Path(__file__).parents[1] / "docs"
 PICTURES = DOCS / "images" / "tasks"
@@ -160,12 +162,6 @@ class Strip:
     after: float | None
 
 
-def psnr(one: Image.Image, other: Image.Image) -> float:
-    """Of two 8-bit pictures, in dB; infinite for equal ones."""
-    error = np.mean((np.asarray(one, float) - np.asarray(other, float)) ** 2)
-    return float(10 * np.log10(255**2 / error)) if error else float("inf")
-
-
 def make(task: str, example: Example) -> Strip:
     """Spoils, restores and cuts one example."""
     clean = Image.fromarray(getattr(skimage.data, example.picture)())
@@ -184,7 +180,8 @@ def make(task: str, example: Example) -> Strip:
         row.paste(window, (number * (WIDTH + GAP), 0))
     if not example.sharp:
         return Strip(row, None, None)
-    return Strip(row, psnr(large, clean), psnr(restored, clean))
+    before, after = (psnr(read(one).pixels, read(clean).pixels) for one in (large, restored))
+    return Strip(row, before, after)
 
 
 def _window(example: Example, size: tuple[int, int]) -> tuple[int, int, int, int]:
