@@ -19,6 +19,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -200,18 +201,23 @@ def run(case: Case, folder: Path, weights: list[str]) -> tuple[bool, list[str]]:
     words = MORTAL if case.mortal and os.geteuid() == 0 else []
     words = [*words, sys.executable, "-m", "undegrade", "restore", str(source), "-o", str(output), "--json", "-"]
     start = time.perf_counter()
-    with subprocess.Popen(
-        [*words, *case.options, *weights],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"HOME": str(folder)},
-    ) as process:
+    with (
+        ThreadPoolExecutor(1) as reader,
+        subprocess.Popen(
+            [*words, *case.options, *weights],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"HOME": str(folder)},
+        ) as process,
+    ):
         if case.small_disk and not mounted:  # then at least no file can grow beyond 16 KB
             resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (16384, 16384))
         assert process.stdout is not None
         assert process.stderr is not None
-        told, errors = process.stdout.read(), process.stderr.read()
+        # Both at once, or a full pipe stops the program; communicate() would, but asks nobody for the memory.
+        beside = reader.submit(process.stderr.read)
+        told, errors = process.stdout.read(), beside.result()
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds, peak = time.perf_counter() - start, used.ru_maxrss / 1024
