@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import pytest
 import skimage.data
@@ -9,7 +10,7 @@ from skimage.metrics import structural_similarity
 
 from undegrade.core.errors import InputError, UnknownNameError
 from undegrade.metrics import aligned, protocol
-from undegrade.metrics.luma import grey_opencv
+from undegrade.metrics.luma import LUMAS, grey_opencv
 from undegrade.metrics.psnr import crop_border, psnr
 from undegrade.metrics.ssim import GAUSSIAN, UNIFORM, pool_for_dehazing, ssim, stretch
 from undegrade.ops.colour import luma
@@ -87,6 +88,10 @@ def test_rounding_can_hide_a_small_error(target):
     nearly = (target + 0.4 / 255).clamp(0, 1)
     assert protocol.get("rgb-8bit").score(nearly, target)["psnr"] == protocol.IDENTICAL
     assert protocol.get("rgb").score(nearly, target)["psnr"] < 60
+
+
+def test_every_colour_has_words_and_a_way():
+    assert {*protocol.COLOURS} == {"rgb", *LUMAS} == {*get_args(protocol.Colour)}
 
 
 def test_studio_luma_by_hand():

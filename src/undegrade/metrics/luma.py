@@ -5,8 +5,11 @@ All take (3, H, W) RGB in 0..1 and give (1, H, W) in units where 1 is level 255.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor
 
+from undegrade.metrics.protocol import Colour
 from undegrade.ops.colour import luma
 
 __all__ = ["LUMAS", "grey_opencv", "luma_rounded", "luma_swapped"]
@@ -28,5 +31,10 @@ def grey_opencv(rgb: Tensor) -> Tensor:
     return (255.0 * grey).round() / 255.0
 
 
-LUMAS = {"y-studio": luma, "y-studio-8bit": luma_rounded, "y-studio-swapped": luma_swapped, "grey-8bit": grey_opencv}
+LUMAS: dict[Colour, Callable[[Tensor], Tensor]] = {
+    "y-studio": luma,
+    "y-studio-8bit": luma_rounded,
+    "y-studio-swapped": luma_swapped,
+    "grey-8bit": grey_opencv,
+}
 """Ways from RGB to one channel, by the name that a `Protocol` gives as its colour space."""

@@ -23,7 +23,7 @@ IDENTICAL = 100.0
 """What equal pictures score, in dB: means over a set stay finite."""
 
 Colour = Literal["rgb", "y-studio", "y-studio-8bit", "y-studio-swapped", "grey-8bit"]
-COLOURS: dict[str, str] = {
+COLOURS: dict[Colour, str] = {
     "rgb": "RGB, one MSE over all channels",
     "y-studio": "Y = 16 + 65.481 R + 128.553 G + 24.966 B, unrounded",
     "y-studio-8bit": "Y = 16 + 65.481 R + 128.553 G + 24.966 B, rounded to 8 bits",
@@ -197,7 +197,7 @@ class Protocol:
         return f"best integer shift within {self.shift} px" if self.shift else "none"
 
 
-def _channel(picture: Tensor, colour: str) -> Tensor:
+def _channel(picture: Tensor, colour: Colour) -> Tensor:
     from undegrade.metrics.luma import LUMAS
 
     return picture if colour == "rgb" or picture.shape[0] == 1 else LUMAS[colour](picture)
