@@ -10,7 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +86,28 @@ def test_resuming_equals_not_having_stopped(
     assert checkpoint.load(data / "cut" / "tiny" / "last.pt")["step"] == 3
     resumed = train(recipe(data, workers=workers, **changes), runs=data / "cut", quiet=True)
     assert_same_run(whole.parent, resumed.parent)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, partial(torch.device, "meta")])
+def test_modes_of_the_program_around_change_nothing(
+    data: Path, mode: Callable[[], AbstractContextManager[None]]
+) -> None:
+    plain = train(recipe(data), runs=data / "plain", quiet=True)
+    with mode():
+        within = train(recipe(data), runs=data / "within", quiet=True)
+    assert_same_run(plain.parent, within.parent)
+
+
+def test_another_precision_around_is_refused(data: Path) -> None:
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(UsageError, match=r"autocast around .*precision=bf16"):
+        train(recipe(data), runs=data / "runs", quiet=True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(UsageError, match=r"default type torch\.float64: training takes float32"):
+            train(recipe(data), runs=data / "runs", quiet=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert not (data / "runs/tiny/last.pt").exists()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from undegrade.core.device import pick
-from undegrade.core.errors import UndegradeError
+from undegrade.core.errors import UndegradeError, UsageError
 from undegrade.core.heap import kept
 from undegrade.engine.claim import claimed
 from undegrade.engine.log import RunLog
@@ -47,7 +47,8 @@ def train(
 
     A run that was interrupted goes on from its last checkpoint, bit-equal to not having stopped (unless ``max_minutes``
     or a non-deterministic device is in play). Ctrl-C lets the step end and saves it. Under ``torchrun`` every process
-    takes its share of each batch.
+    takes its share of each batch. That the program around is in a mode without gradients, or has a default device,
+    changes nothing.
 
     Args:
         recipe: a Recipe, a YAML file, or the name of a shipped recipe.
@@ -58,7 +59,8 @@ def train(
         quiet: no progress line.
 
     Raises:
-        UsageError: the recipe is wrong, or the run's folder belongs to another recipe or a training under way.
+        UsageError: the recipe is wrong, the run's folder belongs to another recipe or a training under way, or the
+            program around computes in another precision than float32.
         DivergedError: the loss is no longer finite.
     """
     wished = Recipe.load(recipe, overrides) if not isinstance(recipe, Recipe) else recipe
@@ -66,6 +68,7 @@ def train(
     folder = Path(runs) / recipe.name
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(_processes(device))
+        stack.enter_context(_undisturbed(place.device))
         if place.rank == 0:
             stack.enter_context(claimed(folder))
         stack.enter_context(kept())
@@ -201,6 +204,26 @@ class Meter:
         speed = self._pixels / (now - self._since) / 1e6
         self._pixels, self._since = 0, now
         return speed
+
+
+@contextlib.contextmanager
+def _undisturbed(device: torch.device) -> Iterator[None]:
+    """Out of the modes that this thread is in, as far as one can leave them.
+
+    Of autocast one cannot: what it keeps of the weights it forgets when the outermost is left, and that is not ours.
+    And the default type is the whole process's.
+    """
+    chosen = torch.get_default_dtype()
+    if chosen != torch.float32:
+        raise UsageError(f"default type {chosen}: training takes float32: torch.set_default_dtype(torch.float32)")
+    if torch.is_autocast_enabled(device.type):
+        raise UsageError("torch.autocast around a training: leave it, and give the recipe a precision (precision=bf16)")
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":  # a mode that costs a little with every call of torch
+            stack.enter_context(torch.device("cpu"))
+        yield
 
 
 @contextlib.contextmanager
