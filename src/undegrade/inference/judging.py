@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from undegrade.core.errors import InputError
 from undegrade.core.image import Picture
-from undegrade.networks._judge import FAULTS, STRENGTH_UNIT, Judge, JudgeConfig
+from undegrade.networks._judge import FAULTS, STRENGTH_UNIT, Judge, JudgeConfig, Opinion
 from undegrade.ops.jpeg import quality_of_tables
 from undegrade.ops.pad import pad
 from undegrade.weights import store
@@ -148,11 +148,22 @@ def diagnose(picture: Picture, judge: Judge) -> Diagnosis:
     whole = view(pixels)
     with torch.inference_mode(), torch.device("cpu"):  # whatever device the program has new tensors on
         opinion = judge(seen[None], whole[None])
+    return _concluded(opinion, told, dark=float(whole.median()) < BLACK)
+
+
+def _concluded(opinion: Opinion, told: int | None, dark: bool) -> Diagnosis:
+    """What is to be done, by rules: snow needs light, a file's tables are believed, and of rivals one stays.
+
+    Args:
+        opinion: of one picture.
+        told: quality by the tables of its JPEG file, if there are any.
+        dark: whether most of it is black.
+    """
     *cases, nothing = opinion.cases[0].softmax(dim=0).tolist()
     sure = dict(zip(FAULTS, opinion.present[0].sigmoid().tolist(), strict=True))
     strength = dict(zip(FAULTS, (opinion.strengths[0] * STRENGTH_UNIT).tolist(), strict=True))
     quality = min(max(round(float(opinion.quality) * 100), 1), 100)
-    if float(whole.median()) < BLACK:
+    if dark:
         snow = FAULTS.index("desnowing")
         cases[snow], nothing, sure["desnowing"] = 0.0, nothing + cases[snow], 0.0
     main = None
