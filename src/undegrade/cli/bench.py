@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ from undegrade.cli import _complete
 from undegrade.cli._console import plain
 from undegrade.cli._report import check_report, write_text
 from undegrade.core.errors import UsageError
+from undegrade.core.whole_number import whole_number
 
 
 def command(
@@ -93,8 +93,9 @@ def _peak(machine: dict[str, Any]) -> str:
 
 
 def _size(word: str) -> int | tuple[int, int]:
-    sides = word.lower().split("x")
-    with suppress(ValueError):  # of thousands of digits
-        if len(sides) <= 2 and all(side.isdecimal() and int(side) for side in sides):
-            return int(sides[0]) if len(sides) == 1 else (int(sides[0]), int(sides[1]))
+    match [whole_number(side) for side in word.lower().split("x")]:
+        case [int(side)] if side:
+            return side
+        case [int(height), int(width)] if height and width:
+            return height, width
     raise UsageError(f"size={word[:40]}: give a side (512), or height x width (480x640)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -18,6 +18,7 @@ from undegrade.cli._report import check_report, write_text
 from undegrade.cli._watch import Watch
 from undegrade.core.errors import UsageError
 from undegrade.core.urls import is_url
+from undegrade.core.whole_number import whole_number
 
 
 def command(
@@ -209,6 +210,5 @@ def tile_of(word: str) -> int | str | None:
     """The Restorer's ``tile`` of the option's word."""
     if word in ("none", "off"):
         return None
-    with suppress(ValueError):  # of thousands of digits, which are refused as any other word
-        return int(word) if word.isascii() and word.isdigit() else word
-    return word
+    side = whole_number(word) if word.isascii() else None
+    return word if side is None else side

@@ -14,7 +14,7 @@ from importlib import metadata, resources, util
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from undegrade.core.errors import UnknownNameError, UsageError
+from undegrade.core.errors import UnknownNameError, UsageError, one_line
 
 __all__ = ["Catalog"]
 
@@ -51,10 +51,9 @@ class Catalog(Generic[T]):
         try:
             entry = getattr(importlib.import_module(module), self.attribute)
         except Exception as error:  # whatever a foreign package does wrong
-            line = " ".join(str(error).split())
             raise UsageError(
-                f"{self.kind} '{name}': the plugin {module} cannot be loaded ({type(error).__name__}: {line}); "
-                "mend or uninstall it"
+                f"{self.kind} '{name}': the plugin {module} cannot be loaded "
+                f"({type(error).__name__}: {one_line(error)}); mend or uninstall it"
             ) from error
         if getattr(entry, "name", name) != name:
             raise UsageError(

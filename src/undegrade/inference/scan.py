@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from itertools import chain
@@ -25,6 +24,7 @@ from undegrade.core.errors import UsageError
 from undegrade.core.formats import FORMATS, SUFFIXES
 from undegrade.core.names import SLASHES, Paths, exists, folded, is_folder, several, shortened
 from undegrade.core.urls import Location, Url, is_url
+from undegrade.core.whole_number import whole_number
 from undegrade.inference.video import SUFFIXES as VIDEOS
 
 __all__ = ["Job", "parse_shard", "plan", "scan"]
@@ -117,9 +117,9 @@ def parse_shard(text: str) -> tuple[int, int]:
         UsageError: not two numbers, or the first is not within 1 and the second.
     """
     first, _, count = text.partition("/")
-    with suppress(ValueError):  # of thousands of digits
-        if first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count):
-            return int(first), int(count)
+    index, shares = whole_number(first), whole_number(count)
+    if index is not None and shares is not None and 1 <= index <= shares:
+        return index, shares
     raise UsageError(f"shard={text[:40]}: write i/n with i in 1..n, for example 1/8")
 
 

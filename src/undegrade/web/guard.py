@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from undegrade.core.whole_number import whole_number
 from undegrade.web.limits import Limits
 
 __all__ = ["Guard", "Refusal"]
@@ -158,8 +159,8 @@ class _Body:
 
     def __init__(self, guard: Guard, receive: Callable[..., Any], scope: Message) -> None:
         self.guard, self.limits, self._receive = guard, guard.limits, receive
-        path, length = scope["path"], _header(scope, "content-length")
-        self.announced, self.json = int(length) if length.isdecimal() else -1, path in JSON_PATHS
+        path, length = scope["path"], whole_number(_header(scope, "content-length"))
+        self.announced, self.json = -1 if length is None else length, path in JSON_PATHS
         self.most = LARGEST_JSON if self.json else max(self.limits.request, self.limits.upload + LARGEST_JSON)
         self.told = self.most
         if path == "/api/restore":
